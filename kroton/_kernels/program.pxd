@@ -1,0 +1,36 @@
+from cpython.object cimport PyObject
+from kroton._kernels.kernel cimport Kernel
+
+
+cdef class Cell:
+    cdef public object value
+    cdef object __weakref__
+
+
+cdef class Program:
+    cdef readonly list kernels
+    cdef readonly Py_ssize_t n_cells
+    cdef readonly Py_ssize_t commit          # kernels from here on write over shared values
+    cdef readonly tuple inputs, outputs, constants, shared, updates, drops, guards
+    cdef public object observer              # None, or what is told of every kernel
+    cdef public object on_error              # None, or called (exception, kernel, inputs)
+    cdef public object lock                  # None, or held while a call with updates runs
+    cdef PyObject **runs                     # borrowed from `kernels`
+    cdef Py_ssize_t n_kernels, n_inputs, n_outputs, n_shared, n_updates, n_constants
+    cdef Py_ssize_t *input_cells
+    cdef Py_ssize_t *output_cells
+    cdef Py_ssize_t *shared_cells
+    cdef Py_ssize_t *update_cells
+    cdef Py_ssize_t *drop_cells              # flattened; those of kernel k end at drop_ends[k]
+    cdef Py_ssize_t *drop_ends
+    cdef Py_ssize_t *guard_cells
+    cdef Py_ssize_t *guard_ends
+    cdef PyObject ***frames                  # idle frames
+    cdef Py_ssize_t n_frames
+
+    cdef PyObject **acquire(self) except NULL
+    cdef void release(self, PyObject **frame) noexcept
+    cdef int steps(self, PyObject **frame, Py_ssize_t *position) except -1
+    cdef int observed(self, PyObject **frame, Py_ssize_t *position) except -1
+    cdef int protect(self, PyObject **frame, Py_ssize_t k, bint certain) except -1
+    cdef list execute(self, tuple arguments)
