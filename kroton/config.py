@@ -1,0 +1,211 @@
+"""Settings: `kroton.config`, read from KROTON_FLAGS and ~/.krotonrc when the package is imported.
+
+    KROTON_FLAGS="mode=FAST_COMPILE,floatX=float32,DebugMode.patience=3" python script.py
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def _boolean(text: Any) -> bool:
+    if isinstance(text, bool):
+        return text
+    if str(text).lower() in ("true", "1", "yes", "on"):
+        return True
+    if str(text).lower() in ("false", "0", "no", "off"):
+        return False
+    raise ValueError(f"expected a boolean, got {text!r}")
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def convert(text: Any) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}, got {text!r}")
+        return str(text)
+
+    return convert
+
+
+def _count(text: Any) -> int:
+    number = int(text)
+    if isinstance(text, float) and number != text or number < 0:
+        raise ValueError(f"expected a number that is not negative, got {text!r}")
+    return number
+
+
+def _object_or_name(value: Any) -> Any:
+    return value
+
+
+class _Setting:
+    __slots__ = ("convert", "default", "doc")
+
+    def __init__(self, default: Any, convert: Callable[[Any], Any], doc: str) -> None:
+        self.default = default
+        self.convert = convert
+        self.doc = doc
+
+
+_SETTINGS: dict[str, _Setting] = {
+    "floatX": _Setting("float64", _one_of("float32", "float64"),
+        "dtype of constructors without a prefix, such as T.matrix, and of uncommitted floats"),
+    "mode": _Setting("FAST_RUN", _object_or_name,
+        "the default mode: a name, or a Mode"),
+    "linker": _Setting("c|py", _object_or_name,
+        "the linker of Mode() when none is given: py, c, c|py, c&py, or a Linker"),
+    "optimizer": _Setting("fast_run", _object_or_name,
+        "the optimizer of Mode() when none is given: None, merge, fast_compile, fast_run, ..."),
+    "optimizer_excluding": _Setting("", str,
+        "tags or rule names that no optimizer includes, separated by ':'"),
+    "optimizer_including": _Setting("", str,
+        "tags that every optimizer includes, separated by ':'"),
+    "optimizer_requiring": _Setting("", str,
+        "tags that every pass must have, separated by ':'"),
+    "optimizer_verbose": _Setting(False, _boolean,
+        "print each replacement that the optimizer makes"),
+    "on_opt_error": _Setting("warn", _one_of("warn", "raise", "ignore", "pdb"),
+        "what happens when a rule raises"),
+    "on_unused_input": _Setting("raise", _one_of("raise", "warn", "ignore"),
+        "what function() does with an input that no output depends on"),
+    "exception_verbosity": _Setting("low", _one_of("low", "high"),
+        "high adds the graph and the values' statistics to errors at call time"),
+    "compute_test_value": _Setting("off", _one_of("off", "ignore", "warn", "raise", "pdb"),
+        "compute tag.test_value of every expression while it is built"),
+    "allow_gc": _Setting(True, _boolean,
+        "free intermediates as soon as their last reader has run"),
+    "profile": _Setting(False, _boolean,
+        "profile every function"),
+    "threads": _Setting(0, _count,
+        "threads of one call; 0 means as many as there are usable cores"),
+    "traceback.limit": _Setting(8, _count,
+        "how many of the user's frames are remembered for each Variable"),
+    "DebugMode.patience": _Setting(10, _count,
+        "how many times a graph is optimized to see whether it always gives the same"),
+    "DebugMode.check_c": _Setting(True, _boolean, "compare the kernels' outputs"),
+    "DebugMode.check_py": _Setting(True, _boolean, "compare the outputs of perform"),
+    "DebugMode.check_finite": _Setting(True, _boolean, "raise for NaN and inf"),
+    "DebugMode.check_strides": _Setting(0, _count,
+        "0: ignore, 1: warn, 2: raise when kernel and perform give different strides"),
+    "DebugMode.check_preallocated_output": _Setting("", str,
+        "which unusual output buffers to offer: initial, previous, c_contiguous, f_contiguous, "
+        "strided, wrong_size, ALL; separated by ':'"),
+    "DebugMode.warn_input_not_reused": _Setting(True, _boolean,
+        "warn when a destroy_map is announced and not used"),
+    "NanGuardMode.nan_is_error": _Setting(True, _boolean, "NanGuardMode raises for NaN"),
+    "NanGuardMode.inf_is_error": _Setting(True, _boolean, "NanGuardMode raises for inf"),
+    "NanGuardMode.big_is_error": _Setting(True, _boolean,
+        "NanGuardMode raises for magnitudes over 1e10"),
+}  # fmt: skip
+
+
+class Section:
+    """Settings under one prefix; `config` itself is the one without."""
+
+    _prefix: str
+    _values: dict[str, Any]
+
+    def __init__(self, prefix: str, values: dict[str, Any]) -> None:
+        object.__setattr__(self, "_prefix", prefix)
+        object.__setattr__(self, "_values", values)
+        for name in _SETTINGS:
+            if name.startswith(prefix):
+                head, _, rest = name[len(prefix) :].partition(".")
+                if rest and head not in self.__dict__:
+                    object.__setattr__(self, head, Section(f"{prefix}{head}.", values))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[self._prefix + name]
+        except KeyError:
+            raise AttributeError(_unknown(self._prefix + name)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _set(self._values, self._prefix + name, value)
+
+    def __dir__(self) -> list[str]:
+        n = len(self._prefix)
+        return sorted(
+            {s[n:].partition(".")[0] for s in _SETTINGS if s.startswith(self._prefix)}
+            | set(super().__dir__())
+        )
+
+    @contextmanager
+    def change_flags(self, **settings: Any) -> Iterator[None]:
+        """Change settings within a `with` block; `__` stands for a dot in their names."""
+        names = {self._prefix + k.replace("__", "."): v for k, v in settings.items()}
+        for name in names:
+            if name not in _SETTINGS:
+                raise AttributeError(_unknown(name))
+        before = {name: self._values[name] for name in names}
+        try:
+            for name, value in names.items():
+                _set(self._values, name, value)
+            yield
+        finally:
+            self._values.update(before)
+
+    def __str__(self) -> str:
+        lines = []
+        for name, setting in _SETTINGS.items():
+            if name.startswith(self._prefix):
+                lines.append(f"{name} = {self._values[name]!r}\n    {setting.doc}")
+        return "\n".join(lines)
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, _SETTINGS, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no setting {name!r}{hint}"
+
+
+def _set(values: dict[str, Any], name: str, value: Any) -> None:
+    if name not in _SETTINGS:
+        raise AttributeError(_unknown(name))
+    try:
+        values[name] = _SETTINGS[name].convert(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"config.{name}: {error}") from None
+
+
+def _pairs_of_flags(flags: str) -> Iterator[tuple[str, str]]:
+    for part in flags.split(","):
+        if not part.strip():
+            continue
+        name, eq, value = part.partition("=")
+        if not eq:
+            raise ValueError(f"KROTON_FLAGS: {part!r} is not of the form name=value")
+        yield name.strip(), value.strip()
+
+
+def _pairs_of_file(path: str) -> Iterator[tuple[str, str]]:
+    if not os.path.isfile(path):
+        return
+    from configparser import ConfigParser
+
+    parser = ConfigParser()
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(path)
+    for section in parser.sections():
+        prefix = "" if section == "global" else section + "."
+        for name, value in parser.items(section):
+            yield prefix + name, value
+
+
+def _load() -> Section:
+    values = {name: setting.default for name, setting in _SETTINGS.items()}
+    for name, value in _pairs_of_file(
+        os.environ.get("KROTONRC", os.path.expanduser("~/.krotonrc"))
+    ):
+        _set(values, name, value)
+    for name, value in _pairs_of_flags(os.environ.get("KROTON_FLAGS", "")):
+        _set(values, name, value)
+    return Section("", values)
+
+
+config: Any = _load()

@@ -1,0 +1,1 @@
+"""Linking: a kernel for each Apply, and a Program out of them."""

@@ -1,0 +1,12 @@
+"""The package's own selectors, one module for each family of kernels."""
+
+from kroton.linking.selection import (
+    elementwise,
+    indexing,
+    nnet,
+    products,
+    reductions,
+    shaping,
+)
+
+__all__ = ["elementwise", "indexing", "nnet", "products", "reductions", "shaping"]

@@ -1,0 +1,33 @@
+"""`kroton.tensor`: symbolic tensors, imported as `T`.
+
+NumPy's functions under the lineage's names, on Variables.
+"""
+
+# ruff: noqa: F403, I001 - the order is that of dependence, each module lists its public names
+from kroton.tensor.type import (
+    TensorType,
+    complex_dtypes,
+    continuous_dtypes,
+    discrete_dtypes,
+    float_dtypes,
+    integer_dtypes,
+)
+from kroton.tensor.var import TensorConstant, TensorVariable
+from kroton.tensor.constant import (
+    NotScalarConstantError,
+    as_tensor,
+    as_tensor_variable,
+    constant,
+    get_scalar_constant_value,
+)
+from kroton.tensor.elemwise import Elemwise, cast
+from kroton.tensor.constructors import *
+from kroton.tensor.math import *
+from kroton.tensor.dimshuffle import *
+from kroton.tensor.shape import *
+from kroton.tensor.creation import *
+from kroton.tensor.joining import *
+from kroton.tensor.subtensor import *
+from kroton.tensor.reduction import *
+from kroton.tensor.products import *
+from kroton.tensor import nnet
