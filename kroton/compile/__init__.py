@@ -1,0 +1,1 @@
+"""Compiling: from an expression to a callable."""

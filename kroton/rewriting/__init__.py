@@ -1,0 +1,1 @@
+"""Rewriting: the graph that was written becomes the program that is run."""

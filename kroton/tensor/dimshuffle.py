@@ -1,0 +1,2 @@
+"""DimShuffle: dimensions reordered, dropped and inserted."""
+__all__: list[str] = []

@@ -1,0 +1,2 @@
+"""Tensors joined, split, repeated and rolled."""
+__all__: list[str] = []

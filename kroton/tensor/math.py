@@ -1,0 +1,2 @@
+"""Elementwise functions."""
+__all__: list[str] = []

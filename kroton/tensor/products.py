@@ -1,0 +1,2 @@
+"""Matrix products."""
+__all__: list[str] = []

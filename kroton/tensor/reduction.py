@@ -1,0 +1,2 @@
+"""Reductions over axes."""
+__all__: list[str] = []

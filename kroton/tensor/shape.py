@@ -1,0 +1,2 @@
+"""Shapes, and the same elements in another shape."""
+__all__: list[str] = []

@@ -1,0 +1,2 @@
+"""Indexing and indexed assignment."""
+__all__: list[str] = []
