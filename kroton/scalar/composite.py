@@ -35,11 +35,11 @@ class Composite(ScalarOp):
     reads a register before it is written, or with a type that is not the register's.
     """
 
-    name: str = field(compare=False)
-    nin: int
-    instructions: tuple[Instruction, ...]
+    name: str = field(init=False, compare=False)
+    nin: int = field(init=False)
+    instructions: tuple[Instruction, ...] = field(init=False)
     """In order of evaluation."""
-    outputs: tuple[int, ...]
+    outputs: tuple[int, ...] = field(init=False)
     """The registers that are outputs."""
     in_dtypes: tuple[str | None, ...] = field(init=False, compare=False)
     """The dtype that the program takes for each input, None where no instruction reads it."""

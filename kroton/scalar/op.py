@@ -94,7 +94,7 @@ class Cast(ScalarOp):
     they come from a float, as in NumPy.
     """
 
-    dtype: np.dtype
+    dtype: np.dtype = field(init=False)
     """The dtype of the output."""
 
     def __init__(self, dtype: Any) -> None:
