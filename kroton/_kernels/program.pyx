@@ -200,6 +200,8 @@ cdef class Program:
                     answer = (<Kernel> self.runs[stop]).check(frame)
                     self.protect(frame, stop, answer == 1)
                 position[0] = k
+            if k < self.commit and self.guard_ends[k] > (self.guard_ends[k - 1] if k > 0 else 0):
+                self.protect(frame, k, False)
             (<Kernel> self.runs[k]).run(frame)
             stop = self.drop_ends[k]
             while d < stop:

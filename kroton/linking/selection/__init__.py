@@ -2,6 +2,7 @@
 
 from kroton.linking.selection import (
     elementwise,
+    identity,
     indexing,
     nnet,
     products,
@@ -9,4 +10,4 @@ from kroton.linking.selection import (
     shaping,
 )
 
-__all__ = ["elementwise", "indexing", "nnet", "products", "reductions", "shaping"]
+__all__ = ["elementwise", "identity", "indexing", "nnet", "products", "reductions", "shaping"]

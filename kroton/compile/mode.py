@@ -1,0 +1,139 @@
+"""Modes: an optimizer, a linker and hooks."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from kroton.config import config
+from kroton.linking.hooks import Hook
+from kroton.linking.linker import (
+    CLinker,
+    DualLinker,
+    Linker,
+    OpWiseCLinker,
+    PerformLinker,
+    get_linker,
+    predefined_linkers,
+    register_linker,
+)
+from kroton.rewriting import Optimizer, get_optimizer
+
+__all__ = [
+    "FAST_COMPILE",
+    "FAST_RUN",
+    "CLinker",
+    "DualLinker",
+    "Linker",
+    "Mode",
+    "OpWiseCLinker",
+    "PerformLinker",
+    "get_default_mode",
+    "get_mode",
+    "predefined_linkers",
+    "predefined_modes",
+    "register_linker",
+    "register_mode",
+]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a function is compiled: which passes, which implementations, who watches.
+
+    Examples
+    --------
+    >>> mode = Mode(linker="py", optimizer="fast_run").excluding("fusion")
+    """
+
+    linker: Any = None
+    """A Linker or the name of one; None takes `config.linker`."""
+    optimizer: Any = "default"
+    """An Optimizer, the name of one, or None for no rewriting; "default" takes
+    `config.optimizer`."""
+    hooks: tuple[Hook, ...] = field(default=())
+    """What is told of compilation and calls."""
+
+    def __post_init__(self) -> None:
+        linker = config.linker if self.linker is None else self.linker
+        object.__setattr__(self, "linker", get_linker(linker))
+        chosen = config.optimizer if self.optimizer == "default" else self.optimizer
+        object.__setattr__(self, "optimizer", get_optimizer(chosen))
+        object.__setattr__(self, "hooks", tuple(self.hooks))
+
+    def including(self, *tags: str) -> Any:
+        """The same mode with the passes and rules that have one of the tags or names."""
+        return self._with_optimizer(self.optimizer.including(*tags))
+
+    def excluding(self, *tags: str) -> Any:
+        """The same mode without the passes and rules that have one of the tags or names."""
+        return self._with_optimizer(self.optimizer.excluding(*tags))
+
+    def requiring(self, *tags: str) -> Any:
+        """The same mode with only those passes that have all of the tags."""
+        return self._with_optimizer(self.optimizer.requiring(*tags))
+
+    def clone(self, link_kwargs: dict[str, Any] | None = None, **changes: Any) -> Any:
+        """The same mode with other fields; `link_kwargs` change fields of the linker."""
+        if link_kwargs:
+            changes["linker"] = dataclasses.replace(self.linker, **link_kwargs)
+        return dataclasses.replace(self, **changes)
+
+    def _with_optimizer(self, optimizer: Optimizer) -> Any:
+        return dataclasses.replace(self, optimizer=optimizer)
+
+
+FAST_COMPILE = Mode("c|py", "fast_compile")
+FAST_RUN = Mode("c|py", "fast_run")
+
+predefined_modes: dict[str, Any] = {"FAST_COMPILE": FAST_COMPILE, "FAST_RUN": FAST_RUN}
+
+
+def register_mode(name: str, mode: Any) -> None:
+    """Make `mode` (a Mode, or a function that returns one) known under `name`.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if name in predefined_modes:
+        raise ValueError(f"there already is a mode named {name!r}")
+    predefined_modes[name] = mode
+
+
+def get_mode(mode: Any) -> Mode:
+    """A Mode from an object, a name, or None for `config.mode`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, listing the known ones.
+    """
+    if mode is None:
+        mode = config.mode
+    if isinstance(mode, Mode):
+        return mode
+    try:
+        known = predefined_modes[mode]
+    except (KeyError, TypeError):
+        names = ", ".join(predefined_modes)
+        raise ValueError(
+            f"there is no mode {mode!r}; use one of {names}, or a Mode object"
+        ) from None
+    return _configured(known if isinstance(known, Mode) else known())
+
+
+def _configured(mode: Mode) -> Mode:
+    """`mode` with what `config.optimizer_including`, `_excluding` and `_requiring` say."""
+    for change in ("including", "excluding", "requiring"):
+        tags = [tag for tag in getattr(config, f"optimizer_{change}").split(":") if tag]
+        if tags:
+            mode = getattr(mode, change)(*tags)
+    return mode
+
+
+def get_default_mode() -> Mode:
+    """The mode that `config.mode` names."""
+    return get_mode(None)

@@ -1,0 +1,67 @@
+"""Hooks: what a mode lets watch compilation and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kroton.graph.basic import Apply
+from kroton.graph.fg import FunctionGraph
+
+
+class Hook:
+    """Watches the functions compiled under a mode. Override what is of interest.
+
+    A mode without hooks runs a loop that knows nothing of them. What a hook raises ends the
+    compilation or the call; shared variables then keep their values.
+    """
+
+    def compile_started(self, fgraph: FunctionGraph, mode: Any) -> None:
+        """The graph has been built and is about to be optimized."""
+
+    def rewrite_observer(self, fgraph: FunctionGraph) -> Any:
+        """Return an observer of passes and rules (`kroton.rewriting.engine.Observer`) or None."""
+        return None
+
+    def compile_finished(self, function: Any, seconds: dict[str, float]) -> None:
+        """`function` is ready; `seconds` has the time of each phase."""
+
+    def call_started(self, function: Any, inputs: Sequence[Any]) -> None:
+        """`function` has been called; `inputs` are its arguments as arrays."""
+
+    def before_apply(self, function: Any, position: int, node: Apply, inputs: list[Any]) -> None:
+        """Apply `position` of the schedule is about to run."""
+
+    def after_apply(
+        self, function: Any, position: int, node: Apply, inputs: list[Any], outputs: list[Any],
+        seconds: float,
+    ) -> None:  # fmt: skip
+        """Apply `position` has run in `seconds` (of the kernel alone)."""
+
+    def call_finished(self, function: Any, outputs: Sequence[Any], seconds: float) -> None:
+        """The call has succeeded and its updates are done; `seconds` covers all of it."""
+
+    def call_failed(self, function: Any, node: Apply | None, error: BaseException) -> None:
+        """The call failed, at `node` if an Apply raised."""
+
+
+class Observer:
+    """What a Program with hooks calls: hands each event to every hook with its Apply."""
+
+    def __init__(self, hooks: Sequence[Hook], order: Sequence[Apply]) -> None:
+        self.hooks = tuple(hooks)
+        self.order = tuple(order)
+        self.function: Any = None
+
+    def before(self, position: int, inputs: list[Any]) -> None:
+        """Tell the hooks that Apply `position` starts."""
+        for hook in self.hooks:
+            hook.before_apply(self.function, position, self.order[position], inputs)
+
+    def after(
+        self, position: int, inputs: list[Any], outputs: list[Any], seconds: float
+    ) -> None:
+        """Tell the hooks that Apply `position` has run."""
+        node = self.order[position]
+        for hook in self.hooks:
+            hook.after_apply(self.function, position, node, inputs, outputs, seconds)
