@@ -1,0 +1,60 @@
+/* Special functions of one double. The gamma and error functions are the C library's. */
+#ifndef KROTON_SPECIAL_H
+#define KROTON_SPECIAL_H
+
+#define _USE_MATH_DEFINES
+#include <math.h>
+
+/* log |gamma(x)|, without the global `signgam` of lgamma */
+#if defined(__GLIBC__) || defined(__APPLE__)
+extern double lgamma_r(double, int *);
+static inline double gammaln_f64(double x)
+{
+    int sign;
+    return lgamma_r(x, &sign);
+}
+#else
+static inline double gammaln_f64(double x) { return lgamma(x); }
+#endif
+
+static inline double gamma_f64(double x) { return tgamma(x); }
+
+/* The logarithmic derivative of gamma.
+ *
+ * Reflection for x < 0, the recurrence psi(x) = psi(x + 1) - 1 / x up to x >= 10, then the
+ * asymptotic series with Bernoulli numbers: J. M. Bernardo, "Algorithm AS 103: Psi (Digamma)
+ * Function", Applied Statistics 25 (1976); Abramowitz and Stegun 6.3.5, 6.3.7, 6.3.18.
+ * Absolute error near the zero of psi at 1.4616 is a few units of 1e-16.
+ */
+static inline double psi_f64(double x)
+{
+    const double pi = 3.14159265358979323846;
+    double result = 0.0;
+    if (x != x || x == INFINITY)
+        return x;
+    if (x == 0.0)
+        return copysign(INFINITY, -x);
+    if (x < 0.0) {
+        double fraction = x - floor(x);
+        if (fraction == 0.0 || x == -INFINITY)
+            return NAN;
+        if (fraction > 0.5)
+            fraction -= 1.0; /* cot has period 1 in x */
+        if (fraction != 0.5)
+            result = -pi / tan(pi * fraction);
+        x = 1.0 - x;
+    }
+    while (x < 10.0) {
+        result -= 1.0 / x;
+        x += 1.0;
+    }
+    double z = 1.0 / (x * x);
+    double series = 1.0 / 12.0
+        - z * (1.0 / 120.0
+               - z * (1.0 / 252.0
+                      - z * (1.0 / 240.0
+                             - z * (1.0 / 132.0 - z * (691.0 / 32760.0 - z * (1.0 / 12.0))))));
+    return result + (log(x) - 0.5 / x - z * series);
+}
+
+#endif
