@@ -1,2 +1,315 @@
-"""Elementwise functions."""
-__all__: list[str] = []
+"""Elementwise functions: NumPy's ufuncs on symbolic tensors, under the lineage's names.
+
+Each function applies one shared `Elemwise`; a few at the end are compositions. Inputs are
+Variables or whatever `as_tensor_variable` takes; they broadcast and promote as `Elemwise` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kroton import scalar
+from kroton.tensor.elemwise import Elemwise, cast
+
+elementwise: dict[str, Elemwise] = {}
+"""The shared Elemwise of each scalar operation, by its name."""
+
+
+def _elementwise(name: str, formula: str, **parameters: str) -> Callable[..., Any]:
+    """The public function of scalar operation `name`, documented by its formula.
+
+    `parameters` gives what a parameter means where the formula does not say it.
+    """
+    op = Elemwise(scalar.ops[name])
+    elementwise[name] = op
+    function: Callable[..., Any]
+    if op.scalar_op.nin == 1:
+
+        def function(x: Any) -> Any:
+            return op(x)
+
+        names = "x"
+    elif op.scalar_op.nin == 2:
+
+        def function(a: Any, b: Any) -> Any:
+            return op(a, b)
+
+        names = "a, b"
+    else:
+        raise TypeError(f"{name} has {op.scalar_op.nin} inputs: write its function out")
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        f"{name}({names}) = {formula}, for each element.\n\n"
+        "    Inputs are tensors, or what can be read as tensors; the result has their broadcast\n"
+        "    shape and the dtype that NumPy gives (float32 where that would be float16).\n"
+    )
+    function.op = op  # type: ignore[attr-defined]
+    return function
+
+
+def _chained(name: str, formula: str) -> Callable[..., Any]:
+    """The public function of an associative operation, for two or more inputs."""
+    op = Elemwise(scalar.ops[name])
+    elementwise[name] = op
+
+    def function(a: Any, b: Any, *more: Any) -> Any:
+        result = op(a, b)
+        for x in more:
+            result = op(result, x)
+        return result
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        f"{name}(a, b, ...) = {formula}, for each element, from the left to the right.\n\n"
+        "    Inputs are tensors, or what can be read as tensors; the result has their broadcast\n"
+        "    shape and the dtype that NumPy gives.\n"
+    )
+    function.op = op  # type: ignore[attr-defined]
+    return function
+
+
+# Arithmetic
+add = _chained("add", "a + b + ...")
+sub = _elementwise("sub", "a - b")
+mul = _chained("mul", "a * b * ...")
+true_div = _elementwise("true_div", "a / b, in floating point")
+int_div = _elementwise("int_div", "floor(a / b)")
+mod = _elementwise("mod", "a - floor(a / b) * b, which has the sign of b")
+pow = _elementwise("pow", "a to the power b")
+neg = _elementwise("neg", "-x")
+abs_ = _elementwise("abs", "the absolute value |x|, of a complex number its modulus")
+sgn = _elementwise("sgn", "-1, 0 or 1 as x is negative, zero or positive")
+sqr = _elementwise("sqr", "x * x")
+sqrt = _elementwise("sqrt", "the square root of x; NaN for a negative real number")
+reciprocal = _elementwise("reciprocal", "1 / x, in floating point")
+copysign = _elementwise("copysign", "|a| with the sign of b")
+hypot = _elementwise("hypot", "sqrt(a**2 + b**2), without overflow on the way")
+
+# Exponentials and logarithms
+exp = _elementwise("exp", "e**x")
+exp2 = _elementwise("exp2", "2**x")
+expm1 = _elementwise("expm1", "e**x - 1, exact near 0")
+log = _elementwise("log", "the natural logarithm of x")
+log2 = _elementwise("log2", "the logarithm of x to base 2")
+log10 = _elementwise("log10", "the logarithm of x to base 10")
+log1p = _elementwise("log1p", "log(1 + x), exact near 0")
+logaddexp = _elementwise("logaddexp", "log(e**a + e**b), without overflow on the way")
+sigmoid = _elementwise("sigmoid", "1 / (1 + e**-x)")
+softplus = _elementwise("softplus", "log(1 + e**x), without overflow on the way")
+
+# Circular and hyperbolic functions
+sin = _elementwise("sin", "the sine of x radians")
+cos = _elementwise("cos", "the cosine of x radians")
+tan = _elementwise("tan", "sin(x) / cos(x)")
+arcsin = _elementwise("arcsin", "the angle in [-pi/2, pi/2] whose sine is x")
+arccos = _elementwise("arccos", "the angle in [0, pi] whose cosine is x")
+arctan = _elementwise("arctan", "the angle in (-pi/2, pi/2) whose tangent is x")
+arctan2 = _elementwise("arctan2", "the angle in [-pi, pi] of the point with ordinate a, abscissa b")
+sinh = _elementwise("sinh", "(e**x - e**-x) / 2")
+cosh = _elementwise("cosh", "(e**x + e**-x) / 2")
+tanh = _elementwise("tanh", "sinh(x) / cosh(x)")
+arcsinh = _elementwise("arcsinh", "log(x + sqrt(x**2 + 1))")
+arccosh = _elementwise("arccosh", "log(x + sqrt(x**2 - 1)), NaN for x < 1")
+arctanh = _elementwise("arctanh", "log((1 + x) / (1 - x)) / 2")
+deg2rad = _elementwise("deg2rad", "x * pi / 180")
+rad2deg = _elementwise("rad2deg", "x * 180 / pi")
+
+# Rounding
+ceil = _elementwise("ceil", "the smallest integer that is not below x")
+floor = _elementwise("floor", "the largest integer that is not above x")
+trunc = _elementwise("trunc", "x without its fractional part")
+round_half_to_even = _elementwise(
+    "round_half_to_even", "the nearest integer, of two equally near ones the even one"
+)
+round_half_away_from_zero = _elementwise(
+    "round_half_away_from_zero", "the nearest integer, of two equally near ones the larger in size"
+)
+
+# Comparison
+eq = _elementwise("eq", "a == b (bool)")
+neq = _elementwise("neq", "a != b (bool)")
+lt = _elementwise("lt", "a < b (bool)")
+le = _elementwise("le", "a <= b (bool)")
+gt = _elementwise("gt", "a > b (bool)")
+ge = _elementwise("ge", "a >= b (bool)")
+isnan = _elementwise("isnan", "whether x is NaN (bool)")
+isinf = _elementwise("isinf", "whether x is infinite (bool)")
+maximum = _elementwise("maximum", "the larger of a and b; NaN if either is")
+minimum = _elementwise("minimum", "the smaller of a and b; NaN if either is")
+
+# Bits
+and_ = _elementwise("and_", "a & b: bits in both; logical for bool")
+or_ = _elementwise("or_", "a | b: bits in either; logical for bool")
+xor = _elementwise("xor", "a ^ b: bits in exactly one; logical for bool")
+invert = _elementwise("invert", "~x: each bit inverted; logical for bool")
+left_shift = _elementwise("left_shift", "a << b")
+right_shift = _elementwise("right_shift", "a >> b")
+
+# Special functions
+erf = _elementwise("erf", "2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x")
+erfc = _elementwise("erfc", "1 - erf(x), exact where erf(x) is near 1")
+gamma = _elementwise("gamma", "the integral of t**(x-1) * e**-t from 0 to infinity; (x-1)!")
+gammaln = _elementwise("gammaln", "log(|gamma(x)|)")
+psi = _elementwise("psi", "the derivative of log(gamma(x)), the digamma function")
+
+# Complex numbers
+conj = _elementwise("conj", "the complex conjugate of x")
+real = _elementwise("real", "the real part of x")
+imag = _elementwise("imag", "the imaginary part of x; 0 for a real number")
+angle = _elementwise("angle", "arctan2(imag(x), real(x)), the phase of x")
+
+# Copies
+identity = _elementwise("identity", "x, under another identity")
+second = _elementwise("second", "b, in the shape that a and b broadcast to")
+
+_switch = elementwise["switch"] = Elemwise(scalar.ops["switch"])
+_clip = elementwise["clip"] = Elemwise(scalar.ops["clip"])
+
+
+def switch(cond: Any, ift: Any, iff: Any) -> Any:
+    """switch(cond, ift, iff) = ift where cond holds, iff elsewhere.
+
+    All three broadcast; a condition that is not bool holds where it is not 0. No gradient
+    flows to the condition, and none to the branch that is not taken.
+    """
+    return _switch(cond, ift, iff)
+
+
+def clip(x: Any, min: Any, max: Any) -> Any:
+    """clip(x, min, max) = minimum(maximum(x, min), max), for each element; NaN where one is.
+
+    Either bound may be None.
+    """
+    if min is None and max is None:
+        raise TypeError("clip needs at least one bound: both min and max are None")
+    if min is None:
+        return minimum(x, max)
+    if max is None:
+        return maximum(x, min)
+    return _clip(x, min, max)
+
+
+abs = absolute = abs_
+sign = sgn
+square = sqr
+inv = reciprocal
+divide = true_div
+floor_div = floor_divide = int_div
+remainder = mod
+power = pow
+where = switch
+conjugate = conj
+tensor_copy = identity
+bitwise_and, bitwise_or, bitwise_xor, bitwise_not = and_, or_, xor, invert
+radians, degrees = deg2rad, rad2deg
+digamma = psi
+
+_ROUNDINGS = {
+    "half_to_even": round_half_to_even,
+    "half_away_from_zero": round_half_away_from_zero,
+}
+
+
+def round(a: Any, mode: str | None = None) -> Any:
+    """The nearest integer, in the dtype of `a`.
+
+    Parameters
+    ----------
+    a : tensor
+    mode : {'half_to_even', 'half_away_from_zero'}, optional
+        What becomes of a value in the middle of two integers. NumPy's, 'half_to_even', by
+        default.
+
+    Raises
+    ------
+    ValueError
+        For another mode.
+    """
+    rounding = _ROUNDINGS.get("half_to_even" if mode is None else mode)
+    if rounding is None:
+        raise ValueError(f"round's mode is one of {', '.join(_ROUNDINGS)}, got {mode!r}")
+    return rounding(a)
+
+
+def iround(a: Any, mode: str | None = None) -> Any:
+    """`round(a, mode)` as int64."""
+    return cast(round(a, mode), "int64")
+
+
+def divmod(x: Any, y: Any) -> tuple[Any, Any]:
+    """The pair `(int_div(x, y), mod(x, y))`."""
+    return int_div(x, y), mod(x, y)
+
+
+def ceil_intdiv(a: Any, b: Any) -> Any:
+    """ceil(a / b), in integers."""
+    quotient = int_div(a, b)
+    return quotient + cast(neq(mod(a, b), 0), quotient.type.dtype)
+
+
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether |a - b| <= atol + rtol * |b|, for each element (bool).
+
+    Infinities are close to themselves only, NaN to nothing, or to NaN with `equal_nan`.
+    """
+    from kroton.tensor.constant import as_tensor_variable
+
+    a, b = as_tensor_variable(a), as_tensor_variable(b)
+    if b.type.numpy_dtype.kind not in "fc":
+        # differences of unsigned integers and of bool are not what is meant
+        b = cast(b, "float64")
+    near = and_(le(abs_(a - b), atol + rtol * abs_(b)), invert(isinf(b)))
+    close = or_(near, eq(a, b))
+    return or_(close, and_(isnan(a), isnan(b))) if equal_nan else close
+
+
+def allclose(
+    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    """Whether `isclose` holds for all elements (a bool scalar)."""
+    import kroton.tensor as T
+
+    return T.all(isclose(a, b, rtol, atol, equal_nan))
+
+
+def xlogy0(x: Any, y: Any) -> Any:
+    """x * log(y), and 0 where x is 0 whatever y is.
+
+    The gradient is that of x * log(y) where y is positive and finite; elsewhere it is 0 for
+    x = 0.
+    """
+    harmless = and_(gt(y, 0), invert(isinf(y)))
+    return x * log(switch(and_(eq(x, 0), invert(harmless)), 1, y))
+
+
+def xlogx(x: Any) -> Any:
+    """x * log(x), and 0 where x is 0, where the gradient is taken to be 0 too."""
+    return xlogy0(x, x)
+
+
+_ALIASES = [
+    "abs",
+    "absolute",
+    "sign",
+    "square",
+    "inv",
+    "divide",
+    "floor_div",
+    "floor_divide",
+    "remainder",
+    "power",
+    "where",
+    "conjugate",
+    "tensor_copy",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+    "radians",
+    "degrees",
+    "digamma",
+]
+_COMPOSED = ["round", "iround", "divmod", "ceil_intdiv", "isclose", "allclose", "xlogy0", "xlogx"]
+
+__all__ = list(dict.fromkeys([*elementwise, "abs_", *_ALIASES, *_COMPOSED]))
