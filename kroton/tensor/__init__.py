@@ -25,6 +25,7 @@ from kroton.tensor.constructors import *
 from kroton.tensor.math import *
 from kroton.tensor.dimshuffle import *
 from kroton.tensor.shape import *
+from kroton.tensor.reshape import *
 from kroton.tensor.creation import *
 from kroton.tensor.joining import *
 from kroton.tensor.subtensor import *
