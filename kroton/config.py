@@ -103,56 +103,73 @@ _SETTINGS: dict[str, _Setting] = {
 
 
 class Section:
-    """Settings under one prefix; `config` itself is the one without."""
+    """Settings under one prefix; `config` itself is the one without.
+
+    Values are plain attributes, so that reading one costs nothing.
+    """
 
     _prefix: str
-    _values: dict[str, Any]
 
-    def __init__(self, prefix: str, values: dict[str, Any]) -> None:
-        object.__setattr__(self, "_prefix", prefix)
-        object.__setattr__(self, "_values", values)
-        for name in _SETTINGS:
+    def __init__(self, prefix: str = "") -> None:
+        self.__dict__["_prefix"] = prefix
+        for name, setting in _SETTINGS.items():
             if name.startswith(prefix):
                 head, _, rest = name[len(prefix) :].partition(".")
-                if rest and head not in self.__dict__:
-                    object.__setattr__(self, head, Section(f"{prefix}{head}.", values))
+                if not rest:
+                    self.__dict__[head] = setting.default
+                elif head not in self.__dict__:
+                    self.__dict__[head] = Section(f"{prefix}{head}.")
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self._values[self._prefix + name]
-        except KeyError:
-            raise AttributeError(_unknown(self._prefix + name)) from None
+        raise AttributeError(_unknown(self._prefix + name))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _set(self._values, self._prefix + name, value)
+        self._set(name, value)
 
-    def __dir__(self) -> list[str]:
-        n = len(self._prefix)
-        return sorted(
-            {s[n:].partition(".")[0] for s in _SETTINGS if s.startswith(self._prefix)}
-            | set(super().__dir__())
-        )
+    def _get(self, name: str) -> Any:
+        """The value of a dotted name."""
+        section, leaf = self._find(name)
+        return section.__dict__[leaf]
+
+    def _set(self, name: str, value: Any) -> None:
+        """Convert and store the value of a dotted name."""
+        section, leaf = self._find(name)
+        full = section._prefix + leaf
+        try:
+            section.__dict__[leaf] = _SETTINGS[full].convert(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"config.{full}: {error}") from None
+
+    def _find(self, name: str) -> tuple[Section, str]:
+        if self._prefix + name not in _SETTINGS:
+            raise AttributeError(_unknown(self._prefix + name))
+        section = self
+        head, _, rest = name.partition(".")
+        while rest:
+            section = section.__dict__[head]
+            head, _, rest = rest.partition(".")
+        return section, head
 
     @contextmanager
     def change_flags(self, **settings: Any) -> Iterator[None]:
         """Change settings within a `with` block; `__` stands for a dot in their names."""
-        names = {self._prefix + k.replace("__", "."): v for k, v in settings.items()}
-        for name in names:
-            if name not in _SETTINGS:
-                raise AttributeError(_unknown(name))
-        before = {name: self._values[name] for name in names}
+        names = {k.replace("__", "."): v for k, v in settings.items()}
+        before = {name: self._get(name) for name in names}
         try:
             for name, value in names.items():
-                _set(self._values, name, value)
+                self._set(name, value)
             yield
         finally:
-            self._values.update(before)
+            for name, value in before.items():
+                section, leaf = self._find(name)
+                section.__dict__[leaf] = value
 
     def __str__(self) -> str:
         lines = []
+        n = len(self._prefix)
         for name, setting in _SETTINGS.items():
             if name.startswith(self._prefix):
-                lines.append(f"{name} = {self._values[name]!r}\n    {setting.doc}")
+                lines.append(f"{name} = {self._get(name[n:])!r}\n    {setting.doc}")
         return "\n".join(lines)
 
 
@@ -162,15 +179,6 @@ def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, _SETTINGS, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"there is no setting {name!r}{hint}"
-
-
-def _set(values: dict[str, Any], name: str, value: Any) -> None:
-    if name not in _SETTINGS:
-        raise AttributeError(_unknown(name))
-    try:
-        values[name] = _SETTINGS[name].convert(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"config.{name}: {error}") from None
 
 
 def _pairs_of_flags(flags: str) -> Iterator[tuple[str, str]]:
@@ -198,14 +206,11 @@ def _pairs_of_file(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _load() -> Section:
-    values = {name: setting.default for name, setting in _SETTINGS.items()}
-    for name, value in _pairs_of_file(
-        os.environ.get("KROTONRC", os.path.expanduser("~/.krotonrc"))
-    ):
-        _set(values, name, value)
-    for name, value in _pairs_of_flags(os.environ.get("KROTON_FLAGS", "")):
-        _set(values, name, value)
-    return Section("", values)
+    section = Section()
+    path = os.environ.get("KROTONRC", os.path.expanduser("~/.krotonrc"))
+    for name, value in (*_pairs_of_file(path), *_pairs_of_flags(os.environ.get("KROTON_FLAGS", ""))):
+        section._set(name, value)
+    return section
 
 
 config: Any = _load()

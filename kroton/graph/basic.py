@@ -57,7 +57,9 @@ class Variable:
         self.name = name
         self._tag: Tag | None = None
         if owner is None and not isinstance(self, Constant):
-            self.tag.trace = creation_trace()
+            trace = creation_trace(of_input=True)
+            if trace:
+                self.tag.trace = trace
 
     @property
     def tag(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 
 from kroton.config import config
 
@@ -13,25 +13,36 @@ Trace = tuple[tuple[CodeType, int], ...]
 _PACKAGE = "kroton."
 
 
-def creation_trace() -> Trace:
+# Whether a code object is the package's own; asked for every frame, so remembered.
+_own: dict[CodeType, bool] = {}
+
+
+def creation_trace(of_input: bool = False) -> Trace:
     """The innermost `config.traceback.limit` user frames, innermost first, as (code, line).
 
     Frames of the package itself are left out. Nothing is formatted until somebody asks.
+    With `of_input`, nothing is recorded below a `make_node`: the Variable will be an output.
     """
     limit = config.traceback.limit
     if limit == 0:
         return ()
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     found: list[tuple[CodeType, int]] = []
-    depth = 0
-    while frame is not None and depth < 40:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith(_PACKAGE) and name != "kroton" and name != "dataclasses":
-            found.append((frame.f_code, frame.f_lineno))
+    while frame is not None:
+        code = frame.f_code
+        own = _own.get(code)
+        if own is None:
+            name = frame.f_globals.get("__name__", "")
+            own = name.startswith(_PACKAGE) or name in ("kroton", "dataclasses")
+            if len(_own) < 100_000:
+                _own[code] = own
+        if of_input and code.co_name == "make_node":
+            return ()
+        if not own:
+            found.append((code, frame.f_lineno))
             if len(found) == limit:
                 break
-        depth += 1
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return tuple(found)
 
 

@@ -1,0 +1,75 @@
+"""Settings: typed, checked, from the environment, and restored."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kroton.config import config
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_flags_come_from_the_environment():
+    code = "import kroton; print(kroton.config.floatX, kroton.config.DebugMode.patience)"
+    done = run(code, KROTON_FLAGS="floatX=float32,DebugMode.patience=3")
+    assert done.stdout.split() == ["float32", "3"], done.stderr
+
+
+def test_a_file_gives_settings_and_the_environment_overrides_it(tmp_path):
+    path = tmp_path / "rc"
+    path.write_text("[global]\nfloatX = float32\nallow_gc = no\n[DebugMode]\npatience = 4\n")
+    code = (
+        "from kroton.config import config; "
+        "print(config.floatX, config.allow_gc, config.DebugMode.patience)"
+    )
+    done = run(code, KROTONRC=str(path), KROTON_FLAGS="floatX=float64")
+    assert done.stdout.split() == ["float64", "False", "4"], done.stderr
+
+
+def test_an_unknown_flag_is_refused_with_the_nearest_name():
+    done = run("import kroton", KROTON_FLAGS="floatx=float32")
+    assert done.returncode != 0
+    assert "did you mean 'floatX'?" in done.stderr
+
+
+def test_unknown_settings_cannot_be_read_or_written():
+    with pytest.raises(AttributeError, match="did you mean 'profile'"):
+        config.profil  # noqa: B018
+    with pytest.raises(AttributeError, match="no setting 'DebugMode.patienc'"):
+        config.DebugMode.patienc = 3
+
+
+def test_bad_values_are_refused_and_the_old_one_stays():
+    before = config.floatX
+    with pytest.raises(ValueError, match=r"config.floatX: expected one of float32, float64"):
+        config.floatX = "float16"
+    with pytest.raises(ValueError, match="not negative"):
+        config.threads = -1
+    with pytest.raises(ValueError, match="boolean"):
+        config.profile = "maybe"
+    assert config.floatX == before
+
+
+def test_change_flags_restores_even_after_an_error():
+    before = (config.floatX, config.traceback.limit)
+    with pytest.raises(KeyError), config.change_flags(floatX="float32", traceback__limit=2):
+        assert (config.floatX, config.traceback.limit) == ("float32", 2)
+        raise KeyError
+    assert (config.floatX, config.traceback.limit) == before
+
+
+def test_printing_lists_every_setting_with_its_meaning():
+    text = str(config)
+    assert "floatX = " in text
+    assert "DebugMode.patience = " in text
+    assert "patience = " in str(config.DebugMode)
