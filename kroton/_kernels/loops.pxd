@@ -13,4 +13,5 @@ cdef struct Loop:
     bint may_raise        # may leave a Python exception behind (it takes the GIL to set it)
 
 
+cdef int canonical(int typenum) noexcept
 cdef bint find(str name, tuple in_types, int out_type, object ufunc, Loop *loop) except -1

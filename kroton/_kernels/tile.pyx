@@ -1,0 +1,757 @@
+# cython: language_level=3
+"""The fused elementwise kernel: a straight-line program over arrays, run tile by tile.
+
+Registers 0 .. n_in-1 are the inputs, then comes one register for each instruction; an
+instruction is one call to a typed inner loop (`loops.pyx`) over a tile. Inputs are read where
+they are, by stride; the instruction that makes an output writes to the output's memory; all
+other registers live in a scratch area that stays in the first-level cache, sharing slots as
+their lifetimes allow (M. Poletto, V. Sarkar, "Linear Scan Register Allocation", ACM TOPLAS 21,
+1999). An instruction whose inputs do not vary along the row is evaluated once per row.
+
+Dimensions of extent 1 are dropped, the others ordered by the outputs' strides and merged where
+all arrays allow, so that contiguous work is one row. Inputs may have any strides.
+"""
+cimport numpy as cnp
+from cpython.exc cimport PyErr_Occurred
+from cpython.object cimport PyObject
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+
+from kroton._kernels.kernel cimport Kernel
+from kroton._kernels.loops cimport Loop, canonical, find
+from kroton._kernels.memory cimport output, put
+
+cnp.import_array()
+
+ctypedef cnp.npy_intp intp
+
+cdef extern from *:
+    """
+    #define KROTON_ARRAY(a) ((PyArrayObject *)(a))
+    #define kroton_ndim(a) PyArray_NDIM(KROTON_ARRAY(a))
+    #define kroton_dims(a) PyArray_DIMS(KROTON_ARRAY(a))
+    #define kroton_strides(a) PyArray_STRIDES(KROTON_ARRAY(a))
+    #define kroton_bytes(a) PyArray_BYTES(KROTON_ARRAY(a))
+    #define kroton_flags(a) PyArray_FLAGS(KROTON_ARRAY(a))
+    #define kroton_itemsize(a) PyArray_ITEMSIZE(KROTON_ARRAY(a))
+    """
+    int ndim_of "kroton_ndim"(PyObject *a) nogil
+    intp *dims_of "kroton_dims"(PyObject *a) nogil
+    intp *strides_of "kroton_strides"(PyObject *a) nogil
+    char *bytes_of "kroton_bytes"(PyObject *a) nogil
+    int flags_of "kroton_flags"(PyObject *a) nogil
+    intp itemsize_of "kroton_itemsize"(PyObject *a) nogil
+
+cdef enum:
+    MAX_DIMS = 64
+    STACK_REGISTERS = 64
+    STACK_STRIDES = 256
+    STACK_SCRATCH = 32768
+    CACHE = 24576           # bytes that the tiles of all streams and slots may take
+    LEAST_TILE = 128
+    LARGEST_TILE = 2048
+    WORTH_RELEASING = 1 << 14   # element-operations for which the GIL is released
+    SHORT_ROW = 8
+    SLOT_GAP = 128          # keeps slots from sharing their address modulo 4096
+
+
+cdef class ElementwiseKernel(Kernel):
+    """A program of elementwise instructions; the outputs have the inputs' common shape.
+
+    Parameters
+    ----------
+    in_types : tuple of int
+        NumPy's type number of each input.
+    in_broadcast : tuple of tuple of bool
+        For each input, for each of its dimensions, whether the extent is 1 by type, and so
+        broadcast. Inputs align at the right. Other extents must agree.
+    instructions : tuple of (name, ufunc or None, in_registers, in_typenums, out_typenum)
+        What `loops.find` needs, and the registers to read.
+    out_registers : tuple of int
+        The registers that are outputs.
+    inplace : dict of int to int
+        Output k takes over the memory of input `inplace[k]`, when that is writeable and has
+        the full shape.
+
+    Raises LookupError for an instruction that has no loop, ValueError for a program that does
+    not make sense.
+    """
+
+    def __init__(self, in_types, in_broadcast, instructions, out_registers, inplace=None):
+        cdef list program = [tuple(step) for step in instructions]
+        cdef list outputs = list(out_registers)
+        cdef list types = [canonical(t) for t in in_types]
+        cdef dict source = dict(inplace or {})
+        cdef int n_in = len(types), k, d, register
+        if len(in_broadcast) != n_in:
+            raise ValueError(f"{n_in} input types, but {len(in_broadcast)} broadcast patterns")
+        for k, step in enumerate(program):
+            name, ufunc, registers, loop_types, out = step
+            if len(registers) != len(loop_types) or len(registers) >= MAX_ARGUMENTS:
+                raise ValueError(f"instruction {k} ({name}) has {len(registers)} inputs")
+            for register, t in zip(registers, loop_types):
+                if not 0 <= register < n_in + k or types[register] != canonical(t):
+                    raise ValueError(
+                        f"instruction {k} ({name}) reads register {register} as type {t}"
+                    )
+            types.append(canonical(out))
+        for register in outputs:
+            if not 0 <= register < len(types):
+                raise ValueError(f"output register {register} is never written")
+        if any(loop_may_raise(step) for step in program):
+            source = {}     # no input may have changed when an instruction raises
+        add_copies(program, outputs, types, source, n_in)
+        self.plan(program, outputs, types, source, n_in, in_broadcast)
+
+    def plan(self, list program, list outputs, list types, dict source, int n_in, in_broadcast):
+        """Fill in the C tables from a program in which each output has its own instruction."""
+        cdef int k, d, j, register, n_registers = n_in + len(program)
+        cdef Loop loop
+        cdef Instruction *step
+        if self.instructions != NULL:
+            raise RuntimeError("a kernel is built once")
+        self.arity(n_in, len(outputs))
+        self.n_instructions = len(program)
+        self.origins = []
+        self.instructions = <Instruction *> calloc(len(program) + 1, sizeof(Instruction))
+        self.in_ndim = <int *> calloc(n_in + 1, sizeof(int))
+        self.in_broadcast = <cnp.npy_uint64 *> calloc(n_in + 1, sizeof(cnp.npy_uint64))
+        self.out_types = <int *> calloc(len(outputs) + 1, sizeof(int))
+        self.out_register = <int *> calloc(len(outputs) + 1, sizeof(int))
+        self.out_source = <int *> calloc(len(outputs) + 1, sizeof(int))
+        self.written = <int *> calloc(len(outputs) + 1, sizeof(int))
+        self.last_read = <int *> calloc(n_in + 1, sizeof(int))
+        self.slot = <int *> calloc(n_registers + 1, sizeof(int))
+        self.slot_offset = <intp *> calloc(n_registers + 1, sizeof(intp))
+        if (
+            self.instructions == NULL or self.in_ndim == NULL or self.in_broadcast == NULL
+            or self.out_types == NULL or self.out_register == NULL or self.out_source == NULL
+            or self.written == NULL or self.last_read == NULL or self.slot == NULL
+            or self.slot_offset == NULL
+        ):
+            raise MemoryError()
+        for k in range(n_in):
+            self.in_ndim[k] = len(in_broadcast[k])
+            if self.in_ndim[k] > MAX_DIMS:
+                raise ValueError(f"input {k} has {self.in_ndim[k]} dimensions, at most 64 do")
+            self.ndim = max(self.ndim, self.in_ndim[k])
+            for d in range(self.in_ndim[k]):
+                if in_broadcast[k][self.in_ndim[k] - 1 - d]:
+                    self.in_broadcast[k] |= <cnp.npy_uint64> 1 << d
+        sizes = [cnp.PyDataType_ELSIZE(cnp.PyArray_DescrFromType(t)) for t in types]
+        for k in range(len(program)):
+            name, ufunc, registers, loop_types, out = program[k]
+            if not find(name, tuple(loop_types), out, ufunc, &loop):
+                raise LookupError(
+                    f"no loop for {name} with input types {tuple(loop_types)}, output type {out}"
+                )
+            step = &self.instructions[k]
+            step.function = loop.function
+            step.data = loop.data
+            step.nin = len(registers)
+            step.out = n_in + k
+            step.itemsize = sizes[n_in + k]
+            self.may_raise |= loop.may_raise
+            self.origins.append("numpy" if loop.origin == NULL else f"own:{loop.origin.decode()}")
+            for j in range(step.nin):
+                step.inputs[j] = registers[j]
+                if registers[j] < n_in:
+                    self.last_read[<int> registers[j]] = k
+        for k in range(len(outputs)):
+            self.out_register[k] = outputs[k]
+            self.out_types[k] = types[outputs[k]]
+            self.out_source[k] = source.get(k, -1)
+            self.written[k] = outputs[k] - n_in
+        slots = assign_slots(program, outputs, sizes, n_in, self.slot)
+        self.n_slots = len(slots)
+        total = 0
+        for k in range(self.n_slots):
+            self.slot_offset[k] = total
+            total += slots[k]
+        self.scratch_bytes = total
+        streams = total + sum(sizes[:n_in]) + sum([sizes[r] for r in outputs])
+        self.tile = min(max(CACHE // max(streams, 1), LEAST_TILE), LARGEST_TILE) // 64 * 64
+        if self.n_instructions == 1:
+            self.tile = (<size_t> -1) >> 1
+
+    def __dealloc__(self):
+        free(self.instructions)
+        free(self.in_ndim)
+        free(self.in_broadcast)
+        free(self.out_types)
+        free(self.out_register)
+        free(self.out_source)
+        free(self.written)
+        free(self.last_read)
+        free(self.slot)
+        free(self.slot_offset)
+
+    @property
+    def loop_origins(self):
+        """Where the loop of each instruction comes from: 'numpy' or 'own:' and the ISA."""
+        return list(self.origins)
+
+    def __repr__(self):
+        n = self.n_instructions
+        return f"ElementwiseKernel({n} instruction{'s' if n != 1 else ''})"
+
+    cdef int shape_of(self, PyObject **cells, intp *shape) except -1:
+        """The common shape of the inputs; a ValueError that names the inputs that disagree."""
+        cdef int k, d, nd, ndim = self.ndim
+        cdef int owner[MAX_DIMS]
+        cdef PyObject *array
+        cdef intp *dims
+        for d in range(ndim):
+            shape[d] = -1
+        for k in range(self.n_in):
+            array = cells[self.inp[k]]
+            nd = ndim_of(array)
+            if nd != self.in_ndim[k]:
+                raise ValueError(
+                    f"input {k} has {nd} dimensions, the kernel was built for {self.in_ndim[k]}"
+                )
+            dims = dims_of(array)
+            for d in range(nd):
+                if self.in_broadcast[k] >> d & 1:
+                    if dims[nd - 1 - d] != 1:
+                        raise ValueError(
+                            f"input {k} has {dims[nd - 1 - d]} elements in dimension "
+                            f"{ndim - 1 - d}, but its type says 1"
+                        )
+                elif shape[ndim - 1 - d] == -1:
+                    shape[ndim - 1 - d] = dims[nd - 1 - d]
+                    owner[ndim - 1 - d] = k
+                elif shape[ndim - 1 - d] != dims[nd - 1 - d]:
+                    mismatch(
+                        k, dims[nd - 1 - d], ndim - 1 - d,
+                        owner[ndim - 1 - d], shape[ndim - 1 - d],
+                    )
+        for d in range(ndim):
+            if shape[d] == -1:
+                shape[d] = 1
+        return 0
+
+    cdef int check(self, PyObject **cells) except -1:
+        cdef intp shape[MAX_DIMS]
+        self.shape_of(cells, shape)
+        return 0 if self.may_raise else 1
+
+    cdef bint reusable(self, PyObject **cells, int k, intp *shape):
+        """Whether output k can take over the memory of the input it is meant to."""
+        cdef PyObject *array = cells[self.inp[self.out_source[k]]]
+        cdef int d
+        if not flags_of(array) & cnp.NPY_ARRAY_WRITEABLE or ndim_of(array) != self.ndim:
+            return False
+        for d in range(self.ndim):
+            if dims_of(array)[d] != shape[d] or (shape[d] > 1 and strides_of(array)[d] == 0):
+                return False
+        return True
+
+    cdef list protect(self, PyObject **inputs, int source, int written, list copies):
+        """Copy the inputs that writing to `source`'s memory would spoil before they are read.
+
+        An input that is laid out exactly as `source` needs no copy: each tile of it is read
+        before it is written, unless an instruction after the writing one reads it.
+        """
+        cdef int k
+        cdef object copy
+        for k in range(self.n_in):
+            if k == source or not overlap(inputs[k], inputs[source]):
+                continue
+            if same_layout(inputs[k], inputs[source]) and self.last_read[k] <= written:
+                continue
+            copy = cnp.PyArray_NewCopy(<cnp.ndarray> inputs[k], cnp.NPY_KEEPORDER)
+            inputs[k] = <PyObject *> copy
+            if copies is None:
+                copies = []
+            copies.append(copy)
+        return copies
+
+    cdef int run(self, PyObject **cells) except -1:
+        cdef intp shape[MAX_DIMS]
+        cdef PyObject *stack[STACK_REGISTERS]
+        cdef PyObject **arrays = stack      # the inputs, then the outputs
+        cdef int k
+        cdef list copies = None             # keeps them alive
+        self.shape_of(cells, shape)
+        if self.n_in + self.n_out > STACK_REGISTERS:
+            arrays = <PyObject **> malloc((self.n_in + self.n_out) * sizeof(PyObject *))
+            if arrays == NULL:
+                raise MemoryError()
+        try:
+            for k in range(self.n_in):
+                arrays[k] = cells[self.inp[k]]
+            for k in range(self.n_out):
+                if self.out_source[k] >= 0 and self.reusable(cells, k, shape):
+                    if self.n_in > 1:
+                        copies = self.protect(
+                            arrays, self.out_source[k], self.written[k], copies
+                        )
+                    put(cells, self.out[k], <object> cells[self.inp[self.out_source[k]]])
+                else:
+                    output(cells, self.out[k], self.out_types[k], self.ndim, shape)
+                arrays[self.n_in + k] = cells[self.out[k]]
+            self.run_all(arrays, shape)
+        finally:
+            if arrays != stack:
+                free(arrays)
+        if self.may_raise and PyErr_Occurred() != NULL:
+            return -1
+        return 0
+
+    cdef int run_all(self, PyObject **arrays, intp *shape) except -1:
+        """Run on allocated outputs: as one row where everything is contiguous or one element."""
+        cdef char *base_stack[STACK_REGISTERS]
+        cdef intp step_stack[STACK_REGISTERS]
+        cdef char **base = base_stack
+        cdef intp *step = step_stack
+        cdef int k, d, n = self.n_in + self.n_out
+        cdef intp size = 1, elements
+        cdef bint flat = True, release
+        for d in range(self.ndim):
+            size *= shape[d]
+        if size == 0:
+            return 0
+        release = size * self.n_instructions > WORTH_RELEASING
+        if n > STACK_REGISTERS:
+            base = <char **> malloc(n * (sizeof(char *) + sizeof(intp)))
+            if base == NULL:
+                raise MemoryError()
+            step = <intp *> (base + n)
+        try:
+            for k in range(n):
+                base[k] = bytes_of(arrays[k])
+                elements = 1
+                for d in range(ndim_of(arrays[k])):
+                    elements *= dims_of(arrays[k])[d]
+                if elements == size and flags_of(arrays[k]) & cnp.NPY_ARRAY_C_CONTIGUOUS:
+                    step[k] = itemsize_of(arrays[k])
+                elif elements == 1:
+                    step[k] = 0
+                else:
+                    flat = False
+                    break
+            if not flat:
+                for k in range(n):
+                    base[k] = bytes_of(arrays[k])
+                self.run_strided(base, arrays, shape, release)
+            elif release:
+                with nogil:
+                    k = self.iterate(base, step, &size, 1)
+                if k < 0:
+                    raise MemoryError()
+            elif self.iterate(base, step, &size, 1) < 0:
+                raise MemoryError()
+        finally:
+            if base != base_stack:
+                free(base)
+        return 0
+
+    cdef int run_strided(
+        self, char **base, PyObject **arrays, intp *shape, bint release
+    ) except -1:
+        """Run over the fewest dimensions that the arrays' strides allow."""
+        cdef intp stack[STACK_STRIDES]
+        cdef intp extents[MAX_DIMS]
+        cdef intp *strides = stack          # strides[d * n + k] is array k's in dimension d
+        cdef int n = self.n_in + self.n_out
+        cdef int k, d, nd = 0, axis, result
+        if n * (self.ndim + 1) > STACK_STRIDES:
+            strides = <intp *> malloc(n * (self.ndim + 1) * sizeof(intp))
+            if strides == NULL:
+                raise MemoryError()
+        for d in range(self.ndim):
+            if shape[d] == 1:
+                continue
+            extents[nd] = shape[d]
+            for k in range(n):
+                axis = d - (self.ndim - ndim_of(arrays[k]))
+                if axis < 0 or dims_of(arrays[k])[axis] == 1:
+                    strides[nd * n + k] = 0
+                else:
+                    strides[nd * n + k] = strides_of(arrays[k])[axis]
+            nd += 1
+        if nd == 0:     # one element
+            extents[0] = 1
+            for k in range(n):
+                strides[k] = itemsize_of(arrays[k])
+            nd = 1
+        nd = simplify(strides, extents, nd, n, self.n_in)
+        if release:
+            with nogil:
+                result = self.iterate(base, strides, extents, nd)
+        else:
+            result = self.iterate(base, strides, extents, nd)
+        if strides != stack:
+            free(strides)
+        if result < 0:
+            raise MemoryError()
+        return 0
+
+    cdef int iterate(self, char **base, intp *strides, intp *extents, int nd) noexcept nogil:
+        """Run over `nd` >= 1 dimensions, the last of them the row; -1 if there is no memory."""
+        if self.n_instructions == 1:
+            self.iterate_single(base, strides, extents, nd)
+            return 0
+        return self.iterate_program(base, strides, extents, nd)
+
+    cdef void iterate_single(
+        self, char **base, intp *strides, intp *extents, int nd
+    ) noexcept nogil:
+        """One instruction: its loop runs over whole rows, with no registers between."""
+        cdef Instruction *step = self.instructions
+        cdef char *args[MAX_ARGUMENTS]
+        cdef char *row[MAX_ARGUMENTS]
+        cdef intp steps[MAX_ARGUMENTS]
+        cdef intp counter[MAX_DIMS]
+        cdef int operand[MAX_ARGUMENTS]
+        cdef int n = self.n_in + self.n_out, j, d
+        for j in range(step.nin):
+            operand[j] = step.inputs[j]
+        operand[step.nin] = self.n_in
+        for j in range(step.nin + 1):
+            row[j] = args[j] = base[operand[j]]
+            steps[j] = strides[(nd - 1) * n + operand[j]]
+        if nd == 1:
+            step.function(args, extents, steps, step.data)
+            return
+        for d in range(nd):
+            counter[d] = 0
+        while True:
+            for j in range(step.nin + 1):
+                args[j] = row[j]
+            step.function(args, extents + (nd - 1), steps, step.data)
+            d = nd - 2
+            while d >= 0:
+                counter[d] += 1
+                for j in range(step.nin + 1):
+                    row[j] += strides[d * n + operand[j]]
+                if counter[d] < extents[d]:
+                    break
+                for j in range(step.nin + 1):
+                    row[j] -= strides[d * n + operand[j]] * extents[d]
+                counter[d] = 0
+                d -= 1
+            if d < 0:
+                return
+
+    cdef int iterate_program(
+        self, char **base, intp *strides, intp *extents, int nd
+    ) noexcept nogil:
+        """Several instructions, tile by tile along each row."""
+        cdef Workspace stack
+        cdef Workspace *work = &stack
+        cdef char scratch_stack[STACK_SCRATCH]
+        cdef char *scratch = scratch_stack
+        cdef char *slots
+        cdef intp counter[MAX_DIMS]
+        cdef intp length = extents[nd - 1], rounded, bytes
+        cdef intp *inner
+        cdef int n = self.n_in + self.n_out, k, d, r
+        cdef int n_registers = self.n_in + self.n_instructions
+        rounded = (min(length, self.tile) + 63) // 64 * 64
+        bytes = self.scratch_bytes * rounded + self.n_slots * SLOT_GAP + 64
+        if bytes > STACK_SCRATCH:
+            scratch = <char *> malloc(bytes)
+            if scratch == NULL:
+                return -1
+        if allocate(work, n_registers) < 0:
+            if scratch != scratch_stack:
+                free(scratch)
+            return -1
+        slots = scratch + (64 - <size_t> scratch % 64)
+        inner = strides + (nd - 1) * n
+        for k in range(self.n_in):
+            work.step[k] = inner[k]
+            work.uniform[k] = inner[k] == 0
+        for k in range(self.n_instructions):
+            r = self.n_in + k
+            work.uniform[r] = self.slot[r] >= 0
+            for d in range(self.instructions[k].nin):
+                work.uniform[r] &= work.uniform[self.instructions[k].inputs[d]]
+            if self.slot[r] < 0:
+                continue    # an output: below
+            if work.uniform[r]:
+                work.pointer[r] = work.single + 16 * r
+                work.step[r] = 0
+            else:
+                work.pointer[r] = (
+                    slots + self.slot_offset[self.slot[r]] * rounded + self.slot[r] * SLOT_GAP
+                )
+                work.step[r] = self.instructions[k].itemsize
+        for k in range(self.n_out):
+            work.step[self.out_register[k]] = inner[self.n_in + k]
+        for d in range(nd):
+            counter[d] = 0
+        while True:
+            for k in range(self.n_in):
+                work.pointer[k] = base[k]
+            for k in range(self.n_out):
+                work.pointer[self.out_register[k]] = base[self.n_in + k]
+            run_row(self.instructions, self.n_instructions, work, length, self.tile,
+                    self.n_in, self.out_register, self.n_out)
+            d = nd - 2
+            while d >= 0:
+                counter[d] += 1
+                for k in range(n):
+                    base[k] += strides[d * n + k]
+                if counter[d] < extents[d]:
+                    break
+                for k in range(n):
+                    base[k] -= strides[d * n + k] * extents[d]
+                counter[d] = 0
+                d -= 1
+            if d < 0:
+                break
+        if scratch != scratch_stack:
+            free(scratch)
+        release_workspace(work)
+        return 0
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+cdef struct Workspace:
+    char **pointer      # where each register's next element is
+    intp *step          # from one element to the next
+    char *uniform       # whether it is one value for the whole row
+    char *single        # 16 bytes for each such value
+    void *heap
+    char *pointer_stack[STACK_REGISTERS]
+    intp step_stack[STACK_REGISTERS]
+    char uniform_stack[STACK_REGISTERS]
+    double single_stack[2 * STACK_REGISTERS]
+
+
+cdef int allocate(Workspace *work, int n) noexcept nogil:
+    """Room for n registers, on the stack when there are few."""
+    work.heap = NULL
+    if n <= STACK_REGISTERS:
+        work.pointer = work.pointer_stack
+        work.step = work.step_stack
+        work.uniform = work.uniform_stack
+        work.single = <char *> work.single_stack
+        return 0
+    work.heap = malloc(n * (16 + sizeof(char *) + sizeof(intp) + 1))
+    if work.heap == NULL:
+        return -1
+    work.single = <char *> work.heap
+    work.pointer = <char **> (work.single + 16 * n)
+    work.step = <intp *> (work.pointer + n)
+    work.uniform = <char *> (work.step + n)
+    return 0
+
+
+cdef void release_workspace(Workspace *work) noexcept nogil:
+    free(work.heap)
+
+
+cdef inline void call(
+    const Instruction *step, Workspace *work, intp n, bint uniform
+) noexcept nogil:
+    cdef char *args[MAX_ARGUMENTS]
+    cdef intp steps[MAX_ARGUMENTS]
+    cdef int j, r
+    for j in range(step.nin):
+        r = step.inputs[j]
+        args[j] = work.pointer[r]
+        steps[j] = work.step[r]
+    args[step.nin] = work.pointer[step.out]
+    # A step of 0 on an output would mean a reduction to NumPy's loops.
+    steps[step.nin] = step.itemsize if uniform else work.step[step.out]
+    step.function(args, &n, steps, step.data)
+
+
+cdef void run_row(
+    const Instruction *instructions, int n_instructions, Workspace *work, intp length, intp tile,
+    int n_in, const int *out_register, int n_out,
+) noexcept nogil:
+    """All instructions on each tile of one row; moves the pointers of inputs and outputs."""
+    cdef intp n
+    cdef int k
+    for k in range(n_instructions):
+        if work.uniform[instructions[k].out]:
+            call(&instructions[k], work, 1, True)
+    while length > 0:
+        n = min(length, tile)
+        for k in range(n_instructions):
+            if not work.uniform[instructions[k].out]:
+                call(&instructions[k], work, n, False)
+        length -= n
+        if length == 0:
+            return
+        for k in range(n_in):
+            work.pointer[k] += n * work.step[k]
+        for k in range(n_out):
+            work.pointer[out_register[k]] += n * work.step[out_register[k]]
+
+
+cdef int simplify(intp *strides, intp *extents, int nd, int n, int first_out) noexcept nogil:
+    """Order dimensions by the first output's strides, merge those that are one, choose the row.
+
+    Returns the number of dimensions left. A row of a few elements is exchanged with the longest
+    dimension: strided access costs less than many short calls.
+    """
+    cdef int d, e, k, last = 0
+    cdef bint one
+    for d in range(1, nd):
+        e = d
+        while e > 0 and absolute(strides[(e - 1) * n + first_out]) < absolute(
+            strides[e * n + first_out]
+        ):
+            exchange(strides, extents, n, e - 1, e)
+            e -= 1
+    for d in range(1, nd):
+        one = True
+        for k in range(n):
+            if strides[last * n + k] != strides[d * n + k] * extents[d]:
+                one = False
+                break
+        if one:
+            extents[last] *= extents[d]
+            memcpy(strides + last * n, strides + d * n, n * sizeof(intp))
+        else:
+            last += 1
+            if last != d:
+                extents[last] = extents[d]
+                memcpy(strides + last * n, strides + d * n, n * sizeof(intp))
+    if last > 0 and extents[last] <= SHORT_ROW:
+        e = last
+        for d in range(last):
+            if extents[d] > extents[e]:
+                e = d
+        if extents[e] >= 4 * extents[last]:
+            exchange(strides, extents, n, e, last)
+    return last + 1
+
+
+cdef inline intp absolute(intp x) noexcept nogil:
+    return -x if x < 0 else x
+
+
+cdef void exchange(intp *strides, intp *extents, int n, int d, int e) noexcept nogil:
+    cdef int k
+    extents[d], extents[e] = extents[e], extents[d]
+    for k in range(n):
+        strides[d * n + k], strides[e * n + k] = strides[e * n + k], strides[d * n + k]
+
+
+# -- memory in common ------------------------------------------------------------------------------
+
+cdef void bounds(PyObject *array, char **low, char **high) noexcept nogil:
+    """The first byte of an array that is not empty, and the byte behind the last."""
+    cdef int d
+    cdef intp reach
+    low[0] = bytes_of(array)
+    high[0] = low[0] + itemsize_of(array)
+    for d in range(ndim_of(array)):
+        reach = (dims_of(array)[d] - 1) * strides_of(array)[d]
+        if dims_of(array)[d] == 0:
+            high[0] = low[0]
+            return
+        if reach < 0:
+            low[0] += reach
+        else:
+            high[0] += reach
+
+
+cdef bint overlap(PyObject *a, PyObject *b) noexcept nogil:
+    """Whether the memory between the ends of two arrays has bytes in common."""
+    cdef char *low_a
+    cdef char *high_a
+    cdef char *low_b
+    cdef char *high_b
+    bounds(a, &low_a, &high_a)
+    bounds(b, &low_b, &high_b)
+    return low_a < high_b and low_b < high_a
+
+
+cdef bint same_layout(PyObject *a, PyObject *b) noexcept nogil:
+    """Whether two arrays are the same elements in the same places."""
+    cdef int d
+    if bytes_of(a) != bytes_of(b) or ndim_of(a) != ndim_of(b):
+        return False
+    if itemsize_of(a) != itemsize_of(b):
+        return False
+    for d in range(ndim_of(a)):
+        if dims_of(a)[d] != dims_of(b)[d]:
+            return False
+        if dims_of(a)[d] > 1 and strides_of(a)[d] != strides_of(b)[d]:
+            return False
+    return True
+
+
+# -- building --------------------------------------------------------------------------------------
+
+def mismatch(int k, intp given, int dimension, int owner, intp expected):
+    """Raise the error for two inputs whose extents disagree."""
+    message = (
+        f"input {k} has {given} elements in dimension {dimension}, "
+        f"but input {owner} has {expected}"
+    )
+    if given == 1 or expected == 1:
+        message += "; an extent of 1 is broadcast only where the type says that it is 1"
+    raise ValueError(message)
+
+
+def loop_may_raise(step):
+    """Whether an instruction has a loop that may raise; False also where it has no loop."""
+    cdef Loop loop
+    name, ufunc, _, loop_types, out = step
+    return bool(find(name, tuple(loop_types), out, ufunc, &loop)) and bool(loop.may_raise)
+
+
+def add_copies(list program, list outputs, list types, dict source, int n_in):
+    """Give each output an instruction of its own that may write to its final memory.
+
+    A copy is added for an output that is an input or another output's register, and where an
+    output would overwrite an input that a later instruction reads.
+    """
+    def copy(k):
+        register = outputs[k]
+        program.append(("identity", None, (register,), (types[register],), types[register]))
+        types.append(types[register])
+        outputs[k] = n_in + len(program) - 1
+
+    if len(set(source.values())) != len(source):
+        raise ValueError(f"two outputs cannot take over one input: {source}")
+    for k, i in source.items():
+        if not 0 <= k < len(outputs) or not 0 <= i < n_in or types[outputs[k]] != types[i]:
+            raise ValueError(f"output {k} cannot take over input {i}: not of one type")
+    for k in range(len(outputs)):
+        if outputs[k] < n_in or outputs[k] in outputs[:k]:
+            copy(k)
+    for k, i in source.items():
+        if any(i in step[2] for step in program[outputs[k] - n_in + 1:]):
+            copy(k)
+
+
+cdef list assign_slots(list program, list outputs, list sizes, int n_in, int *slot):
+    """A slot for each register that is neither input nor output; returns the slots' itemsizes.
+
+    The result of an instruction may take the slot of an input that is read there for the last
+    time: loops read an element before they write it.
+    """
+    cdef int k, r
+    cdef list slots = [], last = list(range(n_in + len(program)))
+    cdef dict free_slots = {}
+    for k, step in enumerate(program):
+        for r in step[2]:
+            last[r] = n_in + k
+    for r in range(n_in):
+        slot[r] = -1
+    for k, step in enumerate(program):
+        r = n_in + k
+        for used in set(step[2]):
+            if used >= n_in and last[used] == r and slot[<int> used] >= 0:
+                free_slots.setdefault(sizes[used], []).append(slot[<int> used])
+        if r in outputs:
+            slot[r] = -1
+        elif free_slots.get(sizes[r]):
+            slot[r] = free_slots[sizes[r]].pop()
+        else:
+            slot[r] = len(slots)
+            slots.append(sizes[r])
+        if slot[r] >= 0 and last[r] == r:      # nobody reads it
+            free_slots.setdefault(sizes[r], []).append(slot[r])
+    return slots
