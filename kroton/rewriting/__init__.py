@@ -1,1 +1,60 @@
-"""Rewriting: the graph that was written becomes the program that is run."""
+"""Rewriting: the graph that was written becomes the program that is run.
+
+`optimizer("fast_run").apply(fgraph)` runs the passes of a named optimizer. Rules are tables in
+the phases `canonicalize`, `stabilize` and `specialize`, one file each; `kroton.rewriting.engine`
+says how to add some.
+"""
+
+from kroton.rewriting.engine import (
+    ANY,
+    Phase,
+    RewriteLoopError,
+    RewriteWarning,
+    Rule,
+    apply_rules,
+)
+from kroton.rewriting.observer import Observer, Observers, RewriteProfile, RewriteTrace
+from kroton.rewriting.passes import (
+    Optimizer,
+    Pass,
+    PhasePass,
+    Selection,
+    optimizer,
+    optimizer_names,
+    passes,
+    register_optimizer,
+    register_pass,
+    rules_of,
+    unregister_pass,
+)
+from kroton.rewriting.phases import canonicalize, specialize, stabilize
+
+# isort: split
+# The tables of rules and the other passes; each registers itself.
+
+__all__ = [
+    "ANY",
+    "Observer",
+    "Observers",
+    "Optimizer",
+    "Pass",
+    "Phase",
+    "PhasePass",
+    "RewriteLoopError",
+    "RewriteProfile",
+    "RewriteTrace",
+    "RewriteWarning",
+    "Rule",
+    "Selection",
+    "apply_rules",
+    "canonicalize",
+    "optimizer",
+    "optimizer_names",
+    "passes",
+    "register_optimizer",
+    "register_pass",
+    "rules_of",
+    "specialize",
+    "stabilize",
+    "unregister_pass",
+]

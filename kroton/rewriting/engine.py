@@ -1,0 +1,494 @@
+"""The engine: rules indexed by what they start from, applied until nothing changes.
+
+A *rule* looks at one Apply and returns what should stand in its place, or None. Rules are
+collected in *phases*, one file each; anybody can add some:
+
+    from kroton.rewriting import stabilize
+    from kroton.rewriting.pattern import exp, log, log1p, x
+
+    stabilize.rule(log(1 + x), log1p(x))                # mathematics
+
+    @stabilize.rewriter("log", name="log_of_softmax")   # code
+    def log_of_softmax(fgraph, node):
+        ...
+        return T.nnet.logsoftmax(x)                     # or None: nothing to do
+
+A rewriter starts from Op types, from names of scalar operations (`"log"` for an Elemwise of
+it; `"cast"`, `"composite"`) or from `ANY`.
+"""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from kroton import scalar
+from kroton.config import config
+from kroton.graph.basic import Apply, Variable
+from kroton.graph.features import Feature
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.observer import Observer
+from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.type import TensorType
+
+Head = type | str
+Result = Variable | Sequence[Variable | None] | dict[Variable, Variable] | None
+Transform = Callable[[FunctionGraph, Apply], Any]
+Condition = Callable[[Any], Any]
+
+ANY = "*"
+"""The head of rules that are tried on every Apply."""
+
+
+class RewriteWarning(UserWarning):
+    """A rule raised an exception, or rules undo each other."""
+
+
+class RewriteLoopError(RuntimeError):
+    """Rules undo each other (with `config.on_opt_error = 'raise'`)."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rewrite: what may stand in the place of an Apply."""
+
+    name: str
+    """Unique in its phase; for traces, messages and exclusion."""
+    heads: tuple[Head, ...]
+    """The Op types (with their subclasses) and scalar operations that it starts from."""
+    transform: Transform
+    """`transform(fgraph, node)`: None, a Variable, one for each output, or `{old: new}`."""
+    tags: frozenset[str]
+    """An optimizer takes a rule that has one of the tags it includes."""
+    depth: int = 2
+    """How many Applys, the first included, it looks at on a path from there to the inputs."""
+    phase: str = ""
+    """The name of its phase."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Phase:
+    """A table of rules that are applied together until none fires.
+
+    Parameters
+    ----------
+    name : str
+    tags : iterable of str
+        The tags of rules that state none.
+    """
+
+    def __init__(self, name: str, tags: Iterable[str] = ("fast_run", "fast_compile")) -> None:
+        self.name = name
+        self.tags = frozenset(tags)
+        self._rules: dict[str, Rule] = {}
+        self.version = 0
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in the order in which they are tried."""
+        return tuple(self._rules.values())
+
+    def add(self, rule: Rule) -> Rule:
+        """Append a rule.
+
+        Raises
+        ------
+        ValueError
+            If there is one of that name.
+        """
+        if rule.name in self._rules:
+            raise ValueError(f"the phase {self.name} already has a rule named {rule.name!r}")
+        self._rules[rule.name] = rule
+        self.version += 1
+        return rule
+
+    def remove(self, name: str) -> Rule:
+        """Take the rule of that name out of the phase; return it."""
+        if name not in self._rules:
+            raise ValueError(f"the phase {self.name} has no rule named {name!r}")
+        self.version += 1
+        return self._rules.pop(name)
+
+    def rule(
+        self, lhs: Any, rhs: Any, name: str | None = None, when: Condition | None = None,
+        tags: Iterable[str] | None = None, single: bool = False,
+    ) -> Rule:  # fmt: skip
+        """Add the rule that `lhs` becomes `rhs`.
+
+        Parameters
+        ----------
+        lhs, rhs : Term
+            Made of the variables and functions of `kroton.rewriting.pattern`. `rhs` may also be
+            a function of the Match that returns a Variable, a number, or None.
+        name : str, optional
+            By default the rule as it is written.
+        when : callable, optional
+            `when(match)` tells whether the rule may fire; `match.x` is what `x` stands for.
+        tags : iterable of str, optional
+            By default those of the phase.
+        single : bool
+            Fire only if nothing else uses the intermediate results that `lhs` matches.
+        """
+        from kroton.rewriting.pattern import compile_rule
+
+        heads, transform, depth, text = compile_rule(lhs, rhs, when, single)
+        chosen = self.tags if tags is None else frozenset(tags)
+        return self.add(Rule(name or text, heads, transform, chosen, depth, self.name))
+
+    def rewriter(
+        self, *heads: Head, name: str | None = None, tags: Iterable[str] | None = None,
+        depth: int = 2,
+    ) -> Callable[[Transform], Transform]:  # fmt: skip
+        """Register a function `f(fgraph, node)` as a rule that starts from `heads`.
+
+        It returns None, a Variable for the only output, a list with a Variable (or None) for
+        each output, or a dict from Variables of the graph to their replacements. Replacements
+        must not depend on what they replace. `depth` says how far it looks towards the inputs,
+        so that it is tried again when something changes there.
+        """
+        if not heads:
+            raise TypeError("a rewriter starts from Op types, scalar operations' names, or ANY")
+
+        def register(transform: Transform) -> Transform:
+            chosen = self.tags if tags is None else frozenset(tags)
+            label = name or getattr(transform, "__name__", "rewriter")
+            self.add(Rule(label, heads, transform, chosen, depth, self.name))
+            return transform
+
+        return register
+
+    def __repr__(self) -> str:
+        return f"Phase({self.name!r}, {len(self._rules)} rules)"
+
+
+def head_of(node: Apply) -> Head:
+    """What the rules for `node` are indexed by: its scalar operation's name, or its Op type."""
+    op = node.op
+    if type(op) is Elemwise:
+        operation = op.scalar_op
+        if type(operation) is scalar.ScalarOp:
+            return operation.name
+        return type(operation).__name__.lower()
+    return type(op)
+
+
+class RuleIndex:
+    """Which rules may apply to an Apply."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.max_depth = max((rule.depth for rule in self.rules), default=1)
+        self._found: dict[Head, tuple[Rule, ...]] = {}
+        self._depth: dict[Head, int] = {}
+
+    def rules_for(self, node: Apply) -> tuple[Rule, ...]:
+        """The rules for `node`, in the order of registration."""
+        head = head_of(node)
+        found = self._found.get(head)
+        return self._gather(head, node) if found is None else found
+
+    def depth_for(self, node: Apply) -> int:
+        """How deep the rules for `node` look."""
+        head = head_of(node)
+        depth = self._depth.get(head)
+        if depth is None:
+            self._gather(head, node)
+            depth = self._depth[head]
+        return depth
+
+    def _gather(self, head: Head, node: Apply) -> tuple[Rule, ...]:
+        heads = {ANY, head, *type(node.op).__mro__}
+        found = tuple(rule for rule in self.rules if not heads.isdisjoint(rule.heads))
+        self._found[head] = found
+        self._depth[head] = max((rule.depth for rule in found), default=0)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+
+class _Changes(Feature):
+    """What a replacement has touched, in order."""
+
+    def __init__(self) -> None:
+        self.touched: dict[Apply, None] = {}
+        self.trace: Any = ()
+
+    def on_import(self, fgraph: FunctionGraph, node: Apply, reason: str | None) -> None:
+        # The user's lines for what stands in the place of their expression.
+        node.trace = self.trace
+        self.touched[node] = None
+
+    def on_change_input(
+        self, fgraph: FunctionGraph, node: Any, i: int, old: Variable, new: Variable,
+        reason: str | None,
+    ) -> None:  # fmt: skip
+        if node != "output":
+            self.touched[node] = None
+
+    def on_prune(self, fgraph: FunctionGraph, node: Apply, reason: str | None) -> None:
+        # Rules that ask for a single user may fire now.
+        for var in node.inputs:
+            users = fgraph.variables.get(var)
+            if users is not None and len(users) == 1:
+                (client,) = users
+                if client[0] != "output":
+                    self.touched[client[0]] = None
+
+
+def apply_rules(
+    fgraph: FunctionGraph, index: RuleIndex, afterwards: RuleIndex | None = None,
+    observer: Observer | None = None, where: str = "",
+) -> int:  # fmt: skip
+    """Apply rules until none fires; return the number of replacements.
+
+    Applys are visited in topological order; what a replacement makes or changes, and the
+    users of that within the rules' depth, is visited before the walk goes on.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+    index : RuleIndex
+        Tried on every Apply.
+    afterwards : RuleIndex, optional
+        What is tried, in place of `index`, on Applys that were made or changed meanwhile.
+    observer : Observer, optional
+    where : str
+        The name of the pass, for messages.
+    """
+    again = index if afterwards is None else afterwards
+    order = fgraph.toposort()
+    ahead = set(order)
+    dirty: set[Apply] = set()
+    pending: deque[Apply] = deque()
+    queued: set[Apply] = set()
+    changes = _Changes()
+    budget = _Budget(len(order), where)
+    fgraph.attach_feature(changes)
+    present = fgraph.apply_nodes
+
+    def queue(node: Apply) -> None:
+        if node in ahead:
+            dirty.add(node)
+        elif node not in queued:
+            queued.add(node)
+            pending.append(node)
+
+    try:
+        for start in order:
+            ahead.discard(start)
+            if start in present:
+                rules = again if start in dirty else index
+                _visit(fgraph, start, rules, again, changes, queue, budget, observer)
+            while pending:
+                node = pending.popleft()
+                queued.discard(node)
+                if node in present:
+                    _visit(fgraph, node, again, again, changes, queue, budget, observer)
+            if budget.exceeded:
+                budget.report()
+                break
+    finally:
+        fgraph.remove_feature(changes)
+    return budget.used
+
+
+def _visit(
+    fgraph: FunctionGraph, node: Apply, rules: RuleIndex, again: RuleIndex, changes: _Changes,
+    queue: Callable[[Apply], None], budget: _Budget, observer: Observer | None,
+) -> None:  # fmt: skip
+    """Try rules on `node` until one fires; queue what that touched."""
+    for rule in rules.rules_for(node):
+        if budget.exceeded:
+            return
+        started = 0.0 if observer is None else perf_counter()
+        try:
+            result = rule.transform(fgraph, node)
+            pairs = None if result is None or result is False else _pairs(node, result)
+            if pairs:
+                changes.trace = node.trace
+                for old, new in pairs:
+                    if old in fgraph.variables:
+                        fgraph.replace(old, new, rule.name)
+        except Exception as error:
+            _failed(rule, node, error)
+            pairs = None
+        touched = list(changes.touched)
+        changes.touched.clear()
+        if not touched and not pairs:
+            if observer is not None:
+                observer.rule_tried(rule.name, node, perf_counter() - started)
+            continue
+        for changed in touched:
+            queue(changed)
+            if again.max_depth > 1:
+                _queue_users(fgraph, changed, again, queue)
+        if not pairs:
+            continue
+        budget.spend(rule.name)
+        if observer is not None:
+            old, new = pairs[0]
+            observer.rule_applied(rule.name, node, old, new, perf_counter() - started)
+        if node in fgraph.apply_nodes:
+            queue(node)
+        return
+
+
+def _queue_users(
+    fgraph: FunctionGraph, node: Apply, index: RuleIndex, queue: Callable[[Apply], None]
+) -> None:
+    """Queue the Applys whose rules look as far as `node`."""
+    level = [node]
+    for depth in range(2, index.max_depth + 1):
+        users: dict[Apply, None] = {}
+        for current in level:
+            for out in current.outputs:
+                for client, _ in fgraph.variables.get(out, ()):
+                    if client != "output" and client not in users:
+                        users[client] = None
+                        if index.depth_for(client) >= depth:
+                            queue(client)
+        level = list(users)
+
+
+def _pairs(node: Apply, result: Any) -> list[tuple[Variable, Variable]] | None:
+    """What is replaced by what; None if something does not fit, [] if nothing changes."""
+    items: Iterable[tuple[Variable, Any]]
+    if isinstance(result, Variable):
+        if len(node.outputs) != 1:
+            raise ValueError(
+                f"{node.op} has {len(node.outputs)} outputs; return a list or a dict for it"
+            )
+        items = [(node.outputs[0], result)]
+    elif isinstance(result, dict):
+        items = result.items()
+    elif isinstance(result, (list, tuple)):
+        if len(result) != len(node.outputs):
+            raise ValueError(
+                f"{node.op} has {len(node.outputs)} outputs, but {len(result)} replacements came"
+            )
+        items = zip(node.outputs, result)
+    else:
+        raise TypeError(
+            "a rule returns None, a Variable, a list with one for each output, or a dict; "
+            f"got {type(result).__name__}"
+        )
+    pairs = []
+    for old, new in items:
+        if new is None or new is old:
+            continue
+        fitted = fit(old, new)
+        if fitted is None:
+            return None
+        pairs.append((old, fitted))
+    return pairs
+
+
+def fit(old: Variable, new: Any) -> Variable | None:
+    """`new` as something that may stand for `old`: numbers become constants, extents are stretched.
+
+    Returns None if the dtype differs, or if what is known of the shape would get lost.
+    """
+    wanted = old.type
+    if not isinstance(new, Variable):
+        if not isinstance(wanted, TensorType):
+            return None
+        from kroton.tensor.constant import constant
+
+        new = constant(new, dtype=wanted.dtype)
+    found = new.type
+    if wanted is found or wanted.in_same_class(found):
+        return new
+    if not (isinstance(wanted, TensorType) and isinstance(found, TensorType)):
+        return None
+    if wanted.dtype != found.dtype or len(found.shape) > len(wanted.shape):
+        return None
+    missing = len(wanted.shape) - len(found.shape)
+    aligned = (1,) * missing + found.shape
+    if aligned != wanted.shape:
+        if any(w is not None and f != w and f != 1 for w, f in zip(wanted.shape, aligned)):
+            return None
+        if any(w == 1 and f != 1 for w, f in zip(wanted.shape, aligned)):
+            return None
+    stretched = stretch(new, old)
+    return stretched if stretched is not None and wanted.in_same_class(stretched.type) else None
+
+
+def stretch(value: Variable, like: Variable) -> Variable | None:
+    """`value` broadcast to the shape of `like`, the result of an Elemwise; None for others."""
+    node = like.owner
+    if node is None or not isinstance(node.op, Elemwise):
+        return None
+    import kroton.tensor as T
+
+    shape: list[Any] = []
+    ndim = like.type.ndim
+    for d, extent in enumerate(like.type.shape):
+        if extent is None:
+            for var in node.inputs:
+                known = var.type.shape
+                k = d - (ndim - len(known))
+                if k >= 0 and known[k] != 1:
+                    extent = T.shape_i(var, k)
+                    break
+        shape.append(extent)
+    return T.alloc(value, *shape)  # type: ignore[no-any-return]
+
+
+class _Budget:
+    """How many replacements a pass may make: linear in the graph, so that loops end."""
+
+    def __init__(self, n: int, where: str) -> None:
+        self.total = 40 * n + 1000
+        self.each = 20 * n + 500
+        self.used = 0
+        self.where = where
+        self.counts: Counter[str] = Counter()
+        self.latest: deque[str] = deque(maxlen=64)
+        self.exceeded = False
+
+    def spend(self, name: str) -> None:
+        self.used += 1
+        self.counts[name] += 1
+        self.latest.append(name)
+        if self.used > self.total or self.counts[name] > self.each:
+            self.exceeded = True
+
+    def report(self) -> None:
+        recent = Counter(self.latest)
+        rules = ", ".join(repr(name) for name, _ in recent.most_common())
+        message = (
+            f"the pass {self.where} was stopped after {self.used} replacements: these rules "
+            f"undo each other or grow the graph without end: {rules}"
+        )
+        how = config.on_opt_error
+        if how == "raise":
+            raise RewriteLoopError(message)
+        if how != "ignore":
+            warnings.warn(message, RewriteWarning, stacklevel=2)
+
+
+def _failed(rule: Rule, node: Apply, error: Exception) -> None:
+    """Report a rule that raised, as `config.on_opt_error` says."""
+    how = config.on_opt_error
+    message = f"the rule {rule.name!r} of {rule.phase or 'a pass'} failed on {node}"
+    if how == "raise":
+        error.add_note(message)
+        raise error
+    if how == "ignore":
+        return
+    text = "".join(traceback.format_exception(error))
+    if how == "pdb":
+        import pdb
+
+        print(f"{message}:\n{text}")
+        pdb.post_mortem(error.__traceback__)
+        return
+    warnings.warn(f"{message}, and was skipped:\n{text}", RewriteWarning, stacklevel=2)

@@ -1,0 +1,299 @@
+"""Passes and optimizers: which rewrites are done, in which order.
+
+An `Optimizer` is data: the passes it may use and the tags by which it chooses among them. It
+takes a pass (and, within a pass, a rule) that has one of the tags it includes, all that it
+requires and none that it excludes; a pass or rule can be excluded by its name as well.
+
+    optimizer("fast_run").excluding("fusion", "log(1 + x) -> log1p(x)").apply(fgraph)
+
+From outside the package, rules are added to a phase (see `kroton.rewriting.engine`), and whole
+passes with `register_pass`:
+
+    @dataclass(frozen=True)
+    class Unroll(Pass):
+        def apply(self, fgraph, observer=None): ...
+
+    register_pass(Unroll(name="unroll", tags=frozenset({"fast_run"}), position=1.2))
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+from kroton.config import config
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.engine import Phase, Rule, RuleIndex, apply_rules
+from kroton.rewriting.observer import Observer, Observers, RewriteTrace
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which passes and rules are wanted, by their tags and names."""
+
+    included: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+
+    def takes(self, name: str, tags: frozenset[str]) -> bool:
+        """Whether something of this name with these tags is wanted."""
+        if name in self.excluded or not self.excluded.isdisjoint(tags):
+            return False
+        return not self.included.isdisjoint(tags | {name}) and self.required <= tags | {name}
+
+    def takes_rule(self, rule: Rule) -> bool:
+        """Whether a rule is wanted, of a pass that is (which may have been included by name)."""
+        if rule.name in self.excluded or not self.excluded.isdisjoint(rule.tags):
+            return False
+        return (
+            not self.included.isdisjoint(rule.tags)
+            or rule.name in self.included
+            or rule.phase in self.included
+        )
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One step of an optimizer. Subclasses define `apply`."""
+
+    name: str
+    tags: frozenset[str] = frozenset()
+    """Which optimizers take it: 'fast_run', 'fast_compile', ... and what it is about."""
+    position: float = 50.0
+    """Passes run by increasing position: canonicalize 1, stabilize 1.5, specialize 2, fusion 49,
+    inplace 75."""
+
+    def apply(
+        self, fgraph: FunctionGraph, observer: Observer | None = None,
+        selection: Selection | None = None,
+    ) -> None:  # fmt: skip
+        """Rewrite `fgraph` in place. `selection` is that of the optimizer, for single rules."""
+        raise TypeError(f"the pass {self.name} does not define apply")
+
+
+@dataclass(frozen=True)
+class PhasePass(Pass):
+    """Applies the rules of phases until none fires."""
+
+    phases: tuple[Phase, ...] = ()
+    """Tried on every Apply."""
+    cleanup: tuple[Phase, ...] = ()
+    """Tried on the Applys that the rules have made or changed."""
+
+    def apply(
+        self, fgraph: FunctionGraph, observer: Observer | None = None,
+        selection: Selection | None = None,
+    ) -> None:  # fmt: skip
+        first = rules_of(self.phases, selection)
+        if not len(first):
+            return
+        again = rules_of(self.phases + self.cleanup, selection) if self.cleanup else None
+        apply_rules(fgraph, first, again, observer, self.name)
+
+
+_indexes: dict[Any, RuleIndex] = {}
+
+
+def rules_of(phases: tuple[Phase, ...], selection: Selection | None = None) -> RuleIndex:
+    """The index of the rules of `phases` that `selection` takes; kept until a phase changes."""
+    key = (selection, *((phase, phase.version) for phase in phases))
+    found = _indexes.get(key)
+    if found is None:
+        if len(_indexes) > 256:
+            _indexes.clear()
+        rules = [rule for phase in phases for rule in phase.rules]
+        if selection is not None:
+            rules = [rule for rule in rules if selection.takes_rule(rule)]
+        _indexes[key] = found = RuleIndex(rules)
+    return found
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The passes that turn a graph into the one that is run.
+
+    Parameters
+    ----------
+    passes : tuple of Pass
+        Those to choose from.
+    included, excluded, required : frozenset of str
+        Tags and names; see the module.
+    position_cutoff : float
+        Passes beyond this position are left out.
+    name : str
+        For printing.
+    """
+
+    passes: tuple[Pass, ...] = ()
+    included: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    position_cutoff: float = float("inf")
+    name: str = field(default="", compare=False)
+
+    def including(self, *tags: str) -> Optimizer:
+        """This one, with what has one of the tags (or names) taken as well."""
+        return replace(self, included=self.included.union(tags))
+
+    def excluding(self, *tags: str) -> Optimizer:
+        """This one, without what has one of the tags (or names)."""
+        return replace(self, excluded=self.excluded.union(tags))
+
+    def requiring(self, *tags: str) -> Optimizer:
+        """This one, with only the passes that have all of the tags."""
+        return replace(self, required=self.required.union(tags))
+
+    @cached_property
+    def selection(self) -> Selection:
+        """By which passes and rules are chosen."""
+        return Selection(self.included, self.excluded, self.required)
+
+    @cached_property
+    def selected(self) -> tuple[Pass, ...]:
+        """The passes that are run, in order."""
+        chosen = [
+            p
+            for p in self.passes
+            if p.position <= self.position_cutoff and self.selection.takes(p.name, p.tags)
+        ]
+        return tuple(sorted(chosen, key=lambda p: p.position))
+
+    def apply(self, fgraph: FunctionGraph, observer: Observer | None = None) -> None:
+        """Rewrite `fgraph` in place.
+
+        Parameters
+        ----------
+        fgraph : FunctionGraph
+        observer : Observer, optional
+            Told of every pass and replacement. With `config.optimizer_verbose`, replacements
+            are printed to stderr too.
+        """
+        if config.optimizer_verbose:
+            printer = RewriteTrace(sys.stderr)
+            observer = printer if observer is None else Observers([observer, printer])
+        for pass_ in self.selected:
+            if observer is None:
+                pass_.apply(fgraph, None, self.selection)
+                continue
+            observer.pass_started(pass_, fgraph)
+            started = perf_counter()
+            pass_.apply(fgraph, observer, self.selection)
+            observer.pass_finished(pass_, fgraph, perf_counter() - started)
+
+    def __str__(self) -> str:
+        return self.name or f"Optimizer({', '.join(p.name for p in self.selected)})"
+
+
+# ---- the registry ------------------------------------------------------------------------
+
+_passes: dict[str, Pass] = {}
+_optimizers: dict[str, Optimizer] = {}
+
+_NAMED: dict[str, tuple[tuple[str, ...], tuple[str, ...], float]] = {
+    "None": ((), (), float("inf")),
+    "merge": (("merge",), (), float("inf")),
+    "fast_compile": (("fast_compile",), (), float("inf")),
+    "stabilize": (("fast_run",), (), 1.5),
+    "fast_run": (("fast_run",), (), float("inf")),
+    "unsafe": (("fast_run", "unsafe"), (), float("inf")),
+    "o1": (("fast_compile",), (), float("inf")),
+    "o2": (("fast_compile", "fusion"), (), float("inf")),
+    "o3": (("fast_run",), ("inplace",), float("inf")),
+    "o4": (("fast_run",), (), float("inf")),
+}
+"""For each named optimizer what it includes, excludes, and its last position."""
+
+
+def register_pass(pass_: Pass) -> Pass:
+    """Make a pass available to the named optimizers that its tags choose.
+
+    Raises
+    ------
+    ValueError
+        If there is one of that name.
+    """
+    if pass_.name in _passes:
+        raise ValueError(f"there already is a pass named {pass_.name!r}")
+    _passes[pass_.name] = pass_
+    return pass_
+
+
+def unregister_pass(name: str) -> Pass:
+    """Take the pass of that name out of the registry; return it."""
+    if name not in _passes:
+        raise ValueError(f"there is no pass named {name!r}; there are {', '.join(_passes)}")
+    return _passes.pop(name)
+
+
+def passes() -> tuple[Pass, ...]:
+    """The registered passes, by position."""
+    return tuple(sorted(_passes.values(), key=lambda p: p.position))
+
+
+def register_optimizer(name: str, value: Optimizer) -> None:
+    """Let `optimizer(name)` find `value`.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if name in _NAMED or name in _optimizers:
+        raise ValueError(f"there already is an optimizer named {name!r}")
+    _optimizers[name] = value
+
+
+def optimizer_names() -> tuple[str, ...]:
+    """The names that `optimizer` knows."""
+    return (*_NAMED, *_optimizers)
+
+
+def optimizer(name: str | Optimizer | None) -> Optimizer:
+    """The optimizer of that name.
+
+    `config.optimizer_including`, `optimizer_excluding` and `optimizer_requiring` (tags or
+    names separated by ':') are applied to those that are given by name.
+
+    Parameters
+    ----------
+    name : str, None or Optimizer
+        None is the optimizer without passes; an Optimizer is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists them.
+    """
+    if isinstance(name, Optimizer):
+        return name
+    key = "None" if name is None else name
+    if key in _optimizers:
+        found = _optimizers[key]
+    elif key in _NAMED:
+        included, excluded, cutoff = _NAMED[key]
+        found = Optimizer(
+            passes(), frozenset(included), frozenset(excluded), position_cutoff=cutoff, name=key
+        )
+    else:
+        raise ValueError(
+            f"there is no optimizer named {key!r}; there are {', '.join(optimizer_names())}"
+        )
+    if key == "None":
+        return found
+    for setting, method in (
+        (config.optimizer_including, "including"),
+        (config.optimizer_excluding, "excluding"),
+        (config.optimizer_requiring, "requiring"),
+    ):
+        tags = _tags_of(setting)
+        if tags:
+            found = getattr(found, method)(*tags)
+    return found
+
+
+def _tags_of(setting: str) -> Iterable[str]:
+    return [tag for tag in setting.split(":") if tag]
