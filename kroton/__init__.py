@@ -1,7 +1,51 @@
-"""Kroton: array expressions compiled to precompiled Cython kernels."""
+"""Kroton: array expressions compiled to precompiled Cython kernels.
 
+Write mathematics on symbolic variables, compile it with `function`, call it on arrays:
+
+>>> import kroton, kroton.tensor as T
+>>> x = T.dvector("x")
+>>> f = kroton.function([x], 10 * x)
+>>> f([1, 2, 3])
+array([10., 20., 30.])
+"""
+
+from kroton import gof, tensor
+from kroton.compile import (
+    FAST_COMPILE,
+    FAST_RUN,
+    Function,
+    In,
+    Mode,
+    Out,
+    SharedVariable,
+    as_op,
+    function,
+    get_mode,
+    register_linker,
+    register_mode,
+    shared,
+)
 from kroton.config import config
+from kroton.gradient import (
+    Lop,
+    Rop,
+    consider_constant,
+    disconnected_grad,
+    grad,
+    grad_clip,
+    grad_scale,
+    hessian,
+    hessian_vector_product,
+    jacobian,
+    subgraph_grad,
+    verify_grad,
+    zero_grad,
+)
+from kroton.graph import Apply, Constant, FunctionGraph, Op, Type, Variable
+from kroton.graph.traversal import clone_replace
+from kroton.printing import Print, debugprint, dprint, pp
 
 __version__ = "0.1.0"
 
-__all__ = ["config"]
+# `T.grad` is the lineage's name too; the tensor room is below the gradient's floor.
+tensor.grad = grad

@@ -17,6 +17,7 @@ from kroton.graph.basic import Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.traversal import ancestors, clone_replace
 from kroton.linking.linker import Linked
+from kroton.rewriting import Observers
 
 
 class UnusedInputError(Exception):
@@ -188,7 +189,7 @@ def make(spec: Specification, function_class: Any) -> Any:
     graph_ready = perf_counter()
 
     observers = [o for o in (hook.rewrite_observer(fgraph) for hook in mode.hooks) if o]
-    mode.optimizer.apply(fgraph, observer=observers[0] if observers else None)
+    mode.optimizer.apply(fgraph, Observers(observers) if observers else None)
     optimized = perf_counter()
 
     borrowed_inputs = {inputs[i.variable] for i in spec.inputs if i.borrow}
