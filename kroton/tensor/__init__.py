@@ -27,7 +27,10 @@ from kroton.tensor.dimshuffle import *
 from kroton.tensor.shape import *
 from kroton.tensor.reshape import *
 from kroton.tensor.creation import *
+from kroton.tensor.arange import *
+from kroton.tensor.diagonal import *
 from kroton.tensor.joining import *
+from kroton.tensor.repetition import *
 from kroton.tensor.subtensor import *
 from kroton.tensor.reduction import *
 from kroton.tensor.products import *

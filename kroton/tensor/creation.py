@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import kroton.tensor as T
+from kroton import scalar
 from kroton.config import config
 from kroton.graph.basic import Apply
 from kroton.graph.nulltype import DisconnectedType
@@ -249,8 +250,8 @@ def ones_like(model: Any, dtype: Any = None, opt: bool = False) -> Any:
 
 def _filled(model: Any, value: int, dtype: Any) -> Any:
     model = as_tensor_variable(model)
-    scalar = constant(value, dtype=model.type.dtype if dtype is None else dtype)
-    return _alloc(scalar, *shape_tuple(model)) if model.type.ndim else scalar
+    filling = constant(value, dtype=model.type.dtype if dtype is None else dtype)
+    return _alloc(filling, *shape_tuple(model)) if model.type.ndim else filling
 
 
 def fill(model: Any, value: Any) -> Any:
@@ -258,8 +259,6 @@ def fill(model: Any, value: Any) -> Any:
 
     The dtype is that of `value`; `model` gives no more than its shape.
     """
-    from kroton import scalar
-
     return Elemwise(scalar.second)(as_tensor_variable(model), as_tensor_variable(value))
 
 

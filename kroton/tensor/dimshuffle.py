@@ -141,7 +141,7 @@ def _entry(e: Any, ndim: int) -> Any:
     return d % ndim
 
 
-def _axis(axis: Any, ndim: int) -> int:
+def normalized_axis(axis: Any, ndim: int) -> int:
     """`axis` as a dimension from 0 to ndim - 1."""
     try:
         d = int(axis.__index__())
@@ -152,8 +152,9 @@ def _axis(axis: Any, ndim: int) -> int:
     return d % ndim
 
 
-def _axes(axis: Any, ndim: int) -> list[int]:
-    axes = [_axis(a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else [axis])]
+def normalized_axes(axis: Any, ndim: int) -> list[int]:
+    """An axis or several as dimensions from 0 to ndim - 1, each once."""
+    axes = [normalized_axis(a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else [axis])]
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis {axis} names a dimension twice")
     return axes
@@ -206,7 +207,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     ndim = x.type.ndim
     if axes is None:
         return dimshuffle(x, tuple(range(ndim))[::-1])
-    order = [_axis(a, ndim) for a in axes]
+    order = [normalized_axis(a, ndim) for a in axes]
     if sorted(order) != list(range(ndim)):
         raise ValueError(f"axes {tuple(axes)} is no permutation of {ndim} dimensions")
     return dimshuffle(x, order)
@@ -215,7 +216,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """`x` with dimensions `axis1` and `axis2` exchanged."""
     x = as_tensor_variable(x)
-    a, b = _axis(axis1, x.type.ndim), _axis(axis2, x.type.ndim)
+    a, b = normalized_axis(axis1, x.type.ndim), normalized_axis(axis2, x.type.ndim)
     order = list(range(x.type.ndim))
     order[a], order[b] = order[b], order[a]
     return dimshuffle(x, order)
@@ -225,7 +226,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """`x` with the dimensions `source` (an int or several) at the positions `destination`."""
     x = as_tensor_variable(x)
     ndim = x.type.ndim
-    sources, targets = _axes(source, ndim), _axes(destination, ndim)
+    sources, targets = normalized_axes(source, ndim), normalized_axes(destination, ndim)
     if len(sources) != len(targets):
         raise ValueError(
             f"source {source} and destination {destination} must name as many dimensions"
@@ -241,7 +242,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
     x = as_tensor_variable(x)
     n_new = len(axis) if isinstance(axis, (tuple, list)) else 1
     ndim = x.type.ndim + n_new
-    new = _axes(axis, ndim)
+    new = normalized_axes(axis, ndim)
     old = iter(range(x.type.ndim))
     return dimshuffle(x, ["x" if d in new else next(old) for d in range(ndim)])
 
@@ -266,7 +267,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     if axis is None:
         gone = [d for d in range(ndim) if x.type.broadcastable[d]]
     else:
-        gone = _axes(axis, ndim)
+        gone = normalized_axes(axis, ndim)
         for d in gone:
             if x.type.shape[d] not in (1, None):
                 raise ValueError(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import kroton.tensor as T
+from kroton import scalar
 from kroton.config import config
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.nulltype import DisconnectedType
@@ -294,6 +295,20 @@ def product_of_extents(extents: Sequence[Any]) -> Any:
     return product if known == 1 else T.mul(product, constant(known, dtype="int64"))
 
 
+def sum_of_extents(extents: Sequence[Any]) -> Any:
+    """The sum of extents, which are ints or scalars: an int if all are."""
+    known, total = 0, None
+    for e in extents:
+        value = static_extent(e)
+        if value is not None:
+            known += value
+        else:
+            total = e if total is None else T.add(total, e)
+    if total is None:
+        return known
+    return total if known == 0 else T.add(total, constant(known, dtype="int64"))
+
+
 def size(x: Any) -> Any:
     """The number of elements of `x`, as an int64 scalar."""
     product = product_of_extents(shape_tuple(x))
@@ -531,6 +546,4 @@ def patternbroadcast(x: Any, broadcastable: Sequence[bool]) -> Any:
 
 def tensor_copy(x: Any) -> Any:
     """A copy of `x`: the same value under another identity."""
-    from kroton import scalar
-
     return Elemwise(scalar.identity)(as_tensor_variable(x))
