@@ -1,6 +1,6 @@
 """Rewriting: the graph that was written becomes the program that is run.
 
-`optimizer("fast_run").apply(fgraph)` runs the passes of a named optimizer. Rules are tables in
+`get_optimizer("fast_run").apply(fgraph)` runs the passes of a named optimizer. Rules are tables in
 the phases `canonicalize`, `stabilize` and `specialize`, one file each; `kroton.rewriting.engine`
 says how to add some.
 """
@@ -19,7 +19,7 @@ from kroton.rewriting.passes import (
     Pass,
     PhasePass,
     Selection,
-    optimizer,
+    get_optimizer,
     optimizer_names,
     passes,
     register_optimizer,
@@ -48,7 +48,7 @@ __all__ = [
     "Selection",
     "apply_rules",
     "canonicalize",
-    "optimizer",
+    "get_optimizer",
     "optimizer_names",
     "passes",
     "register_optimizer",

@@ -25,7 +25,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from kroton import scalar
 from kroton.config import config
@@ -136,7 +136,7 @@ class Phase:
         single : bool
             Fire only if nothing else uses the intermediate results that `lhs` matches.
         """
-        from kroton.rewriting.pattern import compile_rule
+        from kroton.rewriting.matching import compile_rule
 
         heads, transform, depth, text = compile_rule(lhs, rhs, when, single)
         chosen = self.tags if tags is None else frozenset(tags)
@@ -158,7 +158,7 @@ class Phase:
 
         def register(transform: Transform) -> Transform:
             chosen = self.tags if tags is None else frozenset(tags)
-            label = name or getattr(transform, "__name__", "rewriter")
+            label = name or str(getattr(transform, "__name__", "rewriter"))
             self.add(Rule(label, heads, transform, chosen, depth, self.name))
             return transform
 
@@ -405,7 +405,7 @@ def fit(old: Variable, new: Any) -> Variable | None:
         new = constant(new, dtype=wanted.dtype)
     found = new.type
     if wanted is found or wanted.in_same_class(found):
-        return new
+        return cast(Variable, new)
     if not (isinstance(wanted, TensorType) and isinstance(found, TensorType)):
         return None
     if wanted.dtype != found.dtype or len(found.shape) > len(wanted.shape):

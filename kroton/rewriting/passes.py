@@ -4,7 +4,7 @@ An `Optimizer` is data: the passes it may use and the tags by which it chooses a
 takes a pass (and, within a pass, a rule) that has one of the tags it includes, all that it
 requires and none that it excludes; a pass or rule can be excluded by its name as well.
 
-    optimizer("fast_run").excluding("fusion", "log(1 + x) -> log1p(x)").apply(fgraph)
+    get_optimizer("fast_run").excluding("fusion", "log(1 + x) -> log1p(x)").apply(fgraph)
 
 From outside the package, rules are added to a phase (see `kroton.rewriting.engine`), and whole
 passes with `register_pass`:
@@ -118,8 +118,8 @@ class Optimizer:
 
     Parameters
     ----------
-    passes : tuple of Pass
-        Those to choose from.
+    passes : tuple of Pass or None
+        Those to choose from; None stands for all that are registered when it is applied.
     included, excluded, required : frozenset of str
         Tags and names; see the module.
     position_cutoff : float
@@ -128,7 +128,7 @@ class Optimizer:
         For printing.
     """
 
-    passes: tuple[Pass, ...] = ()
+    passes: tuple[Pass, ...] | None = None
     included: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()
@@ -152,12 +152,13 @@ class Optimizer:
         """By which passes and rules are chosen."""
         return Selection(self.included, self.excluded, self.required)
 
-    @cached_property
+    @property
     def selected(self) -> tuple[Pass, ...]:
         """The passes that are run, in order."""
+        candidates = passes() if self.passes is None else self.passes
         chosen = [
             p
-            for p in self.passes
+            for p in candidates
             if p.position <= self.position_cutoff and self.selection.takes(p.name, p.tags)
         ]
         return tuple(sorted(chosen, key=lambda p: p.position))
@@ -235,7 +236,7 @@ def passes() -> tuple[Pass, ...]:
 
 
 def register_optimizer(name: str, value: Optimizer) -> None:
-    """Let `optimizer(name)` find `value`.
+    """Let `get_optimizer(name)` find `value`.
 
     Raises
     ------
@@ -248,11 +249,11 @@ def register_optimizer(name: str, value: Optimizer) -> None:
 
 
 def optimizer_names() -> tuple[str, ...]:
-    """The names that `optimizer` knows."""
+    """The names that `get_optimizer` knows."""
     return (*_NAMED, *_optimizers)
 
 
-def optimizer(name: str | Optimizer | None) -> Optimizer:
+def get_optimizer(name: str | Optimizer | None) -> Optimizer:
     """The optimizer of that name.
 
     `config.optimizer_including`, `optimizer_excluding` and `optimizer_requiring` (tags or
@@ -276,7 +277,7 @@ def optimizer(name: str | Optimizer | None) -> Optimizer:
     elif key in _NAMED:
         included, excluded, cutoff = _NAMED[key]
         found = Optimizer(
-            passes(), frozenset(included), frozenset(excluded), position_cutoff=cutoff, name=key
+            None, frozenset(included), frozenset(excluded), position_cutoff=cutoff, name=key
         )
     else:
         raise ValueError(

@@ -1,0 +1,503 @@
+"""Matching: patterns compiled into closures that walk a graph and build what replaces it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from kroton import scalar
+from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.pattern import Any_, C, Call, F, Term, elemwise_of, written
+from kroton.tensor.constant import NotScalarConstantError, constant, get_scalar_constant_value
+from kroton.tensor.elemwise import Elemwise
+
+Env = list[Any]
+Goal = Callable[[Env], bool]
+Builder = Callable[[Env], Any]
+
+_NARY_LIMIT = 32
+"""Sums of more terms are not searched by `nary`, so that matching stays cheap."""
+
+
+# ---- what a match knows ------------------------------------------------------------------
+
+
+class Match:
+    """What the names of a pattern stand for.
+
+    `match.x` (or `match["x"]`) is the Variable of `x`, or the field of an `F`;
+    `match.value("c")` the number of a `C`; `match.node` and `match.out` are what would be
+    replaced, `match.fgraph` the graph.
+    """
+
+    def __init__(self, fgraph: FunctionGraph, out: Variable, names: dict[str, int], env: Env):
+        self.fgraph = fgraph
+        self.out: Any = out
+        self._names = names
+        self._env = env
+
+    @property
+    def node(self) -> Apply:
+        """The Apply that would be replaced."""
+        return self.out.owner  # type: ignore[no-any-return]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._env[self._names[name]]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._env[self._names[name]]
+        except KeyError:
+            raise AttributeError(
+                f"the pattern has no {name!r}; it has {', '.join(self._names)}"
+            ) from None
+
+    def value(self, name: str) -> Any:
+        """The number that the constant `name` holds, as a 0-d array."""
+        return uniform_value(self[name])
+
+
+_LOOKS_LIKE_CONSTANT = {"Alloc", "DimShuffle", "Unbroadcast", "SpecifyShape", "DeepCopyOp"}
+
+
+def uniform_value(var: Variable) -> Any:
+    """The value of a constant all of whose elements are equal, as a 0-d array; None for others."""
+    if isinstance(var, Constant):
+        data = var.data
+        if not isinstance(data, np.ndarray):
+            return None
+        if data.ndim == 0:
+            return data
+        # Big constants are compared once, however many rules ask.
+        known = getattr(var._tag, "uniform_value", False)
+        if known is not False:
+            return known
+        value = np.asarray(data.flat[0]) if data.size and (data == data.flat[0]).all() else None
+        var.tag.uniform_value = value
+        return value
+    owner = var.owner
+    if owner is None:
+        return None
+    kind = type(owner.op).__name__
+    if kind in _LOOKS_LIKE_CONSTANT or (kind == "Elemwise" and owner.op.name == "second"):
+        try:
+            return get_scalar_constant_value(var)
+        except NotScalarConstantError:
+            return None
+    return None
+
+
+# ---- compilation -------------------------------------------------------------------------
+
+
+def compile_rule(
+    lhs: Any, rhs: Any, when: Callable[[Match], Any] | None = None, single: bool = False
+) -> tuple[tuple[type | str, ...], Callable[[FunctionGraph, Apply], Any], int, str]:
+    """The heads, the transformation, the depth and the text of the rule `lhs -> rhs`.
+
+    Raises
+    ------
+    TypeError
+        If `lhs` is no operation, or a term of `rhs` cannot be built.
+    ValueError
+        If `rhs` names what `lhs` does not.
+    """
+    if not isinstance(lhs, Call):
+        raise TypeError(f"the left side of a rule is an operation on terms, not {lhs!r}")
+    compiler = _Compiler(single)
+    compiler.kinds_of(lhs)
+    start = compiler.goals(lhs)
+    names = compiler.names
+    size = compiler.size
+    inner = tuple(compiler.inner)
+    text = f"{written(lhs, 0)} -> {written(rhs, 0) if not callable(rhs) else '...'}"
+    if isinstance(rhs, (Term, int, float, bool)):
+        build = _builder(rhs, names)
+    elif callable(rhs):
+        build = None
+    else:
+        raise TypeError(f"the right side of a rule is a term, a number or a function: {rhs!r}")
+
+    def transform(fgraph: FunctionGraph, node: Apply) -> Any:
+        env: Env = [None] * size
+        out = node.outputs[0]
+        env[0] = out
+        env[1] = fgraph
+        if not start(env):
+            return None
+        if inner:
+            for slot in inner:
+                if len(fgraph.variables[env[slot]]) != 1:
+                    return None
+        if when is not None and not when(Match(fgraph, out, names, env)):
+            return None
+        if build is None:
+            return rhs(Match(fgraph, out, names, env))
+        return build(env)
+
+    return (lhs.head,), transform, _depth(lhs), text
+
+
+def _depth(term: Any) -> int:
+    if not isinstance(term, Call):
+        return 1
+    inner = max((_depth(arg) for arg in term.args if isinstance(arg, Call)), default=0)
+    return 1 + inner + (1 if term.flat else 0)
+
+
+class _Compiler:
+    """Turns a pattern into closures, each of which checks one thing and goes on to the next.
+
+    All Variables a pattern meets have a place in one list, decided here, so that a choice
+    (which factor comes first) is undone by writing over it.
+    """
+
+    def __init__(self, single: bool) -> None:
+        self.single = single
+        self.names: dict[str, int] = {}
+        self.kinds: dict[str, str] = {}
+        self.inner: list[int] = []
+        self.size = 2
+
+    def kinds_of(self, term: Any) -> None:
+        """Collect the dtype constraints, which hold for all places of a variable."""
+        if isinstance(term, (Any_, C)) and term.kinds:
+            self.kinds[term.name] = term.kinds
+        elif isinstance(term, Call):
+            for arg in term.args:
+                self.kinds_of(arg)
+
+    def slot(self) -> int:
+        self.size += 1
+        return self.size - 1
+
+    def goals(self, lhs: Call) -> Goal:
+        """The first goal of the chain, for the output in place 0."""
+        steps: list[Callable[[Goal], Goal]] = []
+        self._plan(lhs, 0, steps, root=True)
+        goal: Goal = _succeed
+        for step in reversed(steps):
+            goal = step(goal)
+        return goal
+
+    def _plan(self, term: Any, slot: int, steps: list[Any], root: bool = False) -> None:
+        if isinstance(term, Call):
+            if self.single and not root:
+                self.inner.append(slot)
+            children = [self.slot() for _ in term.args]
+            rest = -1
+            if term.flat:
+                rest = children[_rest_of(term)]
+                steps.append(_flat_step(term, slot, [c for c in children if c != rest], rest))
+            else:
+                steps.append(_call_step(term, slot, children))
+            for name, value in term.fields:
+                steps.append(self._field_step(name, value, slot))
+            # Numbers and operations first: they decide more than variables do.
+            planned = sorted(zip(term.args, children), key=lambda pair: _selectivity(pair[0]))
+            for arg, child in planned:
+                if child == rest:
+                    steps.append(_rest_step(term, rest))
+                self._plan(arg, child, steps)
+        elif isinstance(term, (Any_, C)):
+            first = self.names.get(term.name)
+            if first is not None:
+                steps.append(_same_step(slot, first))
+                return
+            self.names[term.name] = slot
+            kinds = self.kinds.get(term.name, "")
+            if isinstance(term, C):
+                steps.append(_constant_step(slot, kinds))
+            elif kinds:
+                steps.append(_kind_step(slot, kinds))
+        elif isinstance(term, (int, float, complex)):
+            steps.append(_number_step(slot, term))
+        else:
+            raise TypeError(f"a pattern cannot contain {term!r}")
+
+    def _field_step(self, name: str, value: Any, slot: int) -> Any:
+        if not isinstance(value, F):
+
+            def equal_step(then: Goal) -> Goal:
+                def goal(env: Env) -> bool:
+                    return bool(getattr(env[slot].owner.op, name) == value) and then(env)
+
+                return goal
+
+            return equal_step
+        first = self.names.get(value.name)
+        if first is None:
+            first = self.names[value.name] = self.slot()
+            place = first
+
+            def bind_step(then: Goal) -> Goal:
+                def goal(env: Env) -> bool:
+                    env[place] = getattr(env[slot].owner.op, name)
+                    return then(env)
+
+                return goal
+
+            return bind_step
+        bound = first
+
+        def same_field_step(then: Goal) -> Goal:
+            def goal(env: Env) -> bool:
+                return bool(getattr(env[slot].owner.op, name) == env[bound]) and then(env)
+
+            return goal
+
+        return same_field_step
+
+
+def _selectivity(term: Any) -> int:
+    if isinstance(term, (int, float, complex)):
+        return 0
+    if isinstance(term, C):
+        return 1
+    return 2 if isinstance(term, Call) else 3
+
+
+def _succeed(env: Env) -> bool:
+    return True
+
+
+def _node_of(head: type | str) -> Callable[[Variable], Apply | None]:
+    """A function from a Variable to its Apply if that is of `head`."""
+    if isinstance(head, str):
+        if head not in scalar.ops:
+            raise ValueError(f"there is no scalar operation named {head!r}")
+        operation = scalar.ops[head]
+
+        def elementwise(var: Variable) -> Apply | None:
+            node = var.owner
+            if node is not None and type(node.op) is Elemwise and node.op.scalar_op is operation:
+                return node
+            return None
+
+        return elementwise
+    kind = head
+
+    def typed(var: Variable) -> Apply | None:
+        node = var.owner
+        return node if node is not None and isinstance(node.op, kind) else None
+
+    return typed
+
+
+def _call_step(term: Call, slot: int, children: list[int]) -> Any:
+    node_of = _node_of(term.head)
+    count = len(children)
+    commutative = (
+        isinstance(term.head, str)
+        and count == 2
+        and scalar.ops[term.head].commutative
+        and not (isinstance(term.args[0], Any_) and isinstance(term.args[1], Any_)
+                 and term.args[0].name == term.args[1].name)
+    )  # fmt: skip
+    if isinstance(term.head, str) and scalar.ops[term.head].nin != count:
+        raise TypeError(f"{term.head} takes {scalar.ops[term.head].nin} arguments, got {count}")
+
+    def step(then: Goal) -> Goal:
+        if count == 1:
+            (only,) = children
+
+            def unary(env: Env) -> bool:
+                node = node_of(env[slot])
+                if node is None or len(node.inputs) != 1:
+                    return False
+                env[only] = node.inputs[0]
+                return then(env)
+
+            return unary
+        if commutative:
+            left, right = children
+
+            def binary(env: Env) -> bool:
+                node = node_of(env[slot])
+                if node is None:
+                    return False
+                a, b = node.inputs
+                env[left], env[right] = a, b
+                if then(env):
+                    return True
+                env[left], env[right] = b, a
+                return then(env)
+
+            return binary
+
+        def general(env: Env) -> bool:
+            node = node_of(env[slot])
+            if node is None or len(node.inputs) != count:
+                return False
+            for child, var in zip(children, node.inputs):
+                env[child] = var
+            return then(env)
+
+        return general
+
+    return step
+
+
+def flat_terms(fgraph: FunctionGraph, var: Variable, head: str) -> list[Variable]:
+    """The terms of the sum (or product) `var`, through nested ones that nobody else uses.
+
+    In the order in which they are written. Only for the same dtype throughout, which
+    Elemwise guarantees for `add` and `mul`.
+    """
+    node_of = _node_of(head)
+    terms: list[Variable] = []
+    stack = [var]
+    while stack:
+        current = stack.pop()
+        node = node_of(current)
+        if node is None or (current is not var and len(fgraph.variables.get(current, ())) > 1):
+            terms.append(current)
+        else:
+            stack.extend(reversed(node.inputs))
+        if len(terms) + len(stack) > _NARY_LIMIT:
+            return []
+    return terms
+
+
+def _rest_of(term: Call) -> int:
+    """Which argument of an `nary` term takes what the others leave."""
+    if not isinstance(term.head, str) or not scalar.ops[term.head].associative:
+        raise TypeError(f"nary is for associative operations, not {term.head}")
+    rest = [k for k, arg in enumerate(term.args) if isinstance(arg, Any_)]
+    if len(rest) != 1:
+        raise TypeError(f"nary({term}) needs exactly one variable, for what is left over")
+    return rest[0]
+
+
+def _flat_step(term: Call, slot: int, picks: list[int], rest: int) -> Any:
+    head = str(term.head)
+
+    def step(then: Goal) -> Goal:
+        def goal(env: Env) -> bool:
+            terms = flat_terms(env[1], env[slot], head)
+            if len(terms) <= len(picks):
+                return False
+            for chosen in permutations(range(len(terms)), len(picks)):
+                for child, k in zip(picks, chosen):
+                    env[child] = terms[k]
+                env[rest] = [t for k, t in enumerate(terms) if k not in chosen]
+                if then(env):
+                    return True
+            return False
+
+        return goal
+
+    return step
+
+
+def _rest_step(term: Call, rest: int) -> Any:
+    op = elemwise_of(str(term.head))
+
+    def step(then: Goal) -> Goal:
+        def goal(env: Env) -> bool:
+            # Put together only here, once the other terms have been found.
+            left = env[rest]
+            total = left[0]
+            for more in left[1:]:
+                total = op(total, more)
+            env[rest] = total
+            return then(env)
+
+        return goal
+
+    return step
+
+
+def _same_step(slot: int, first: int) -> Any:
+    def step(then: Goal) -> Goal:
+        def goal(env: Env) -> bool:
+            a, b = env[slot], env[first]
+            if a is b or (
+                isinstance(a, Constant) and isinstance(b, Constant)
+                and a.signature() == b.signature()
+            ):  # fmt: skip
+                return then(env)
+            return False
+
+        return goal
+
+    return step
+
+
+def _kind_step(slot: int, kinds: str) -> Any:
+    def step(then: Goal) -> Goal:
+        def goal(env: Env) -> bool:
+            dtype = getattr(env[slot].type, "numpy_dtype", None)
+            return dtype is not None and dtype.kind in kinds and then(env)
+
+        return goal
+
+    return step
+
+
+def _constant_step(slot: int, kinds: str) -> Any:
+    def step(then: Goal) -> Goal:
+        def goal(env: Env) -> bool:
+            value = uniform_value(env[slot])
+            if value is None or (kinds and value.dtype.kind not in kinds):
+                return False
+            return then(env)
+
+        return goal
+
+    return step
+
+
+def _number_step(slot: int, number: Any) -> Any:
+    def step(then: Goal) -> Goal:
+        def goal(env: Env) -> bool:
+            value = uniform_value(env[slot])
+            # True is not 1: sums of booleans are "or".
+            if value is None or value.dtype.kind == "b" or value != number:
+                return False
+            return then(env)
+
+        return goal
+
+    return step
+
+
+def _builder(term: Any, names: dict[str, int]) -> Builder:
+    """A function that builds the right side from what the names stand for."""
+    if isinstance(term, (int, float, complex)):
+        return lambda env: term
+    if isinstance(term, (Any_, C, F)):
+        if term.name not in names:
+            raise ValueError(f"{term.name!r} is on the right side of the rule only")
+        slot = names[term.name]
+        if isinstance(term, C):
+            return lambda env: constant(uniform_value(env[slot]))
+        return lambda env: env[slot]
+    if not isinstance(term, Call):
+        raise TypeError(f"a rule cannot build {term!r}")
+    args = [_builder(arg, names) for arg in term.args]
+    if isinstance(term.head, str):
+        op = elemwise_of(term.head)
+        if len(args) == 1:
+            (only,) = args
+            return lambda env: op(only(env))
+        if len(args) == 2:
+            left, right = args
+            return lambda env: op(left(env), right(env))
+        return lambda env: op(*[arg(env) for arg in args])
+    build = term.build
+    if build is None:
+        raise TypeError(f"terms of {term.head.__name__} can stand on the left of a rule only")
+    fields = [(name, _field_builder(value, names)) for name, value in term.fields]
+    return lambda env: build(*[arg(env) for arg in args], **{n: f(env) for n, f in fields})
+
+
+def _field_builder(value: Any, names: dict[str, int]) -> Builder:
+    if isinstance(value, F):
+        slot = names[value.name]
+        return lambda env: env[slot]
+    return lambda env: value
