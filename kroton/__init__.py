@@ -26,8 +26,21 @@ from kroton.compile import (
     shared,
 )
 from kroton.config import config
+from kroton.gradient import (
+    Lop,
+    consider_constant,
+    disconnected_grad,
+    grad,
+    grad_clip,
+    grad_scale,
+    subgraph_grad,
+    zero_grad,
+)
 from kroton.graph import Apply, Constant, FunctionGraph, Op, Type, Variable
 from kroton.graph.traversal import clone_replace
 from kroton.printing import Print, debugprint, dprint, pp
 
 __version__ = "0.1.0"
+
+# `T.grad` is the lineage's name too; the tensor room is below the gradient's floor.
+tensor.grad = grad

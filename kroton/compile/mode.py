@@ -18,7 +18,7 @@ from kroton.linking.linker import (
     predefined_linkers,
     register_linker,
 )
-from kroton.rewriting import Optimizer, optimizer
+from kroton.rewriting import Optimizer, get_optimizer
 
 __all__ = [
     "FAST_COMPILE",
@@ -59,7 +59,7 @@ class Mode:
         linker = config.linker if self.linker is None else self.linker
         object.__setattr__(self, "linker", get_linker(linker))
         chosen = config.optimizer if self.optimizer == "default" else self.optimizer
-        object.__setattr__(self, "optimizer", optimizer(chosen))
+        object.__setattr__(self, "optimizer", get_optimizer(chosen))
         object.__setattr__(self, "hooks", tuple(self.hooks))
 
     def including(self, *tags: str) -> Any:
