@@ -28,12 +28,17 @@ from kroton.compile import (
 from kroton.config import config
 from kroton.gradient import (
     Lop,
+    Rop,
     consider_constant,
     disconnected_grad,
     grad,
     grad_clip,
     grad_scale,
+    hessian,
+    hessian_vector_product,
+    jacobian,
     subgraph_grad,
+    verify_grad,
     zero_grad,
 )
 from kroton.graph import Apply, Constant, FunctionGraph, Op, Type, Variable

@@ -1,6 +1,8 @@
 """Differentiation of expression graphs: reverse and forward mode, and their verification."""
 
+from kroton.gradient.directional import Rop, hessian, hessian_vector_product, jacobian
 from kroton.gradient.errors import DisconnectedInputError, NullTypeGradError
+from kroton.gradient.numeric import GradientError, numeric_grad, verify_grad
 from kroton.gradient.reverse import Lop, grad, subgraph_grad
 from kroton.graph.nulltype import (
     DisconnectedType,
@@ -21,9 +23,11 @@ from kroton.tensor.grad_markers import (
 __all__ = [
     "DisconnectedInputError",
     "DisconnectedType",
+    "GradientError",
     "Lop",
     "NullType",
     "NullTypeGradError",
+    "Rop",
     "consider_constant",
     "disconnected_grad",
     "disconnected_type",
@@ -32,7 +36,12 @@ __all__ = [
     "grad_not_implemented",
     "grad_scale",
     "grad_undefined",
+    "hessian",
+    "hessian_vector_product",
+    "jacobian",
+    "numeric_grad",
     "subgraph_grad",
     "undefined_grad",
+    "verify_grad",
     "zero_grad",
 ]

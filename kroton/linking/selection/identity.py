@@ -8,6 +8,7 @@ from kroton._kernels.copying import CopyKernel, PassKernel
 from kroton.graph.basic import Apply
 from kroton.graph.identity import DeepCopyOp, ViewOp
 from kroton.linking.kernels import kernel_for
+from kroton.tensor.grad_markers import MARKERS
 from kroton.tensor.type import TensorType
 
 
@@ -17,7 +18,7 @@ def deep_copy(node: Apply) -> Any:
     return CopyKernel() if isinstance(node.inputs[0].type, TensorType) else None
 
 
-@kernel_for(ViewOp)
+@kernel_for(ViewOp, *MARKERS)
 def view(node: Apply) -> Any:
     """The value itself."""
     return PassKernel()
