@@ -76,8 +76,13 @@ cdef class Kernel:
         return 0
 
     def __call__(self, *inputs, outputs=None):
-        """Run on `inputs` alone; `outputs` may hold buffers to offer. Returns a list."""
+        """Run on `inputs` alone. Returns a list.
+
+        `outputs` may be a list of arrays to offer as output buffers. It is emptied: an array
+        that nobody else refers to may be written over and returned.
+        """
         cdef Py_ssize_t k, n = 0
+        cdef object offered
         cdef PyObject **cells
         if self.n_in != len(inputs):
             raise TypeError(f"{self!r} takes {self.n_in} inputs, got {len(inputs)}")
@@ -96,8 +101,11 @@ cdef class Kernel:
                 _put(cells, self.inp[k], inputs[k])
             if outputs is not None:
                 for k in range(self.n_out):
-                    if outputs[k] is not None:
-                        _put(cells, self.out[k], outputs[k])
+                    offered = outputs[k]
+                    outputs[k] = None
+                    if offered is not None:
+                        _put(cells, self.out[k], offered)
+                    offered = None
             self.run(cells)
             return [<object> cells[self.out[k]] for k in range(self.n_out)]
         finally:

@@ -12,6 +12,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport free
+from libc.string cimport memset
 
 cnp.import_array()
 
@@ -44,7 +45,9 @@ cdef enum:
     POOLED = 1 << 16
     CLASSES = 160
     DEPTH = 16
+    GUARD = 64
 
+cdef int poison = -1
 cdef size_t limit = <size_t> 1 << 30
 
 
@@ -67,6 +70,8 @@ cdef class Block:
     cdef void *data
     cdef size_t capacity
     cdef int cls
+    cdef int pattern        # of the guard bytes around a poisoned array, -1 if there are none
+    cdef size_t used
 
     def __dealloc__(self):
         global kroton_cached
@@ -83,6 +88,9 @@ cdef class Block:
 cdef Block new_block(size_t bytes):
     global kroton_cached
     cdef Block block = Block.__new__(Block)
+    block.pattern = -1
+    if bytes < POOLED:
+        bytes = POOLED
     block.cls = size_class(bytes, &block.capacity)
     if block.cls >= CLASSES:
         raise MemoryError(f"cannot allocate {bytes} bytes")
@@ -103,6 +111,7 @@ cdef cnp.ndarray empty(int typenum, int nd, cnp.npy_intp *dims):
     cdef size_t bytes = cnp.PyDataType_ELSIZE(descr)
     cdef Block block
     cdef object array
+    cdef char *data
     cdef int k
     for k in range(nd):
         if dims[k] <= 0:
@@ -113,12 +122,20 @@ cdef cnp.ndarray empty(int typenum, int nd, cnp.npy_intp *dims):
                 f"cannot allocate an array of shape {tuple([dims[i] for i in range(nd)])}"
             )
         bytes *= <size_t> dims[k]
-    if bytes < POOLED:
+    if bytes < POOLED and poison < 0:
         return cnp.PyArray_EMPTY(nd, dims, typenum, 0)
-    block = new_block(bytes)
+    if poison < 0:
+        block = new_block(bytes)
+        data = <char *> block.data
+    else:
+        block = new_block(bytes + 2 * GUARD)
+        memset(block.data, poison, bytes + 2 * GUARD)
+        block.pattern = poison
+        block.used = bytes
+        data = <char *> block.data + GUARD
     Py_INCREF(descr)
     array = PyArray_NewFromDescr(
-        ndarray_type, <void *> descr, nd, dims, NULL, block.data,
+        ndarray_type, <void *> descr, nd, dims, NULL, data,
         cnp.NPY_ARRAY_CARRAY, NULL,
     )
     cnp.set_array_base(array, block)
@@ -161,6 +178,36 @@ cdef int put(PyObject **cells, Py_ssize_t cell, object value) except -1:
     cells[cell] = <PyObject *> value
     Py_XDECREF(old)
     return 0
+
+
+def set_poison(int pattern):
+    """Fill fresh arrays, and guard bytes around them, with `pattern`; -1 stops that.
+
+    For DebugMode: a result that depends on the pattern read memory that nobody had written.
+    Returns the pattern that was in force.
+    """
+    global poison
+    cdef int before = poison
+    poison = pattern if pattern < 0 else pattern & 0xFF
+    return before
+
+
+def guards_intact(array):
+    """False if something was written beside the memory of an array made under `set_poison`."""
+    cdef cnp.ndarray a = array
+    cdef Block block
+    cdef unsigned char *bytes
+    cdef size_t k
+    if cnp.PyArray_BASE(a) == NULL or not isinstance(<object> cnp.PyArray_BASE(a), Block):
+        return True
+    block = <Block> cnp.PyArray_BASE(a)
+    if block.pattern < 0:
+        return True
+    bytes = <unsigned char *> block.data
+    for k in range(GUARD):
+        if bytes[k] != block.pattern or bytes[GUARD + block.used + k] != block.pattern:
+            return False
+    return True
 
 
 def pool_info():
