@@ -207,8 +207,7 @@ def _axes(name: str, axes: Any, x: Any, y: Any) -> tuple[list[int], list[int]]:
         for a in chosen:
             if not -ndim <= a < ndim:
                 raise ValueError(
-                    f"{name}: axis {a} is out of range for the {which} operand of "
-                    f"{ndim} dimensions"
+                    f"{name}: axis {a} is out of range for the {which} operand of {ndim} dimensions"
                 )
         chosen = [int(a) % ndim for a in chosen]
         if len(set(chosen)) != len(chosen):
@@ -334,8 +333,7 @@ class BatchedDot(Op):
         where = None
         if x.shape[-1] != y.shape[-2]:
             where = (
-                f"the matrices are {x.shape[-2]} x {x.shape[-1]} and "
-                f"{y.shape[-2]} x {y.shape[-1]}"
+                f"the matrices are {x.shape[-2]} x {x.shape[-1]} and {y.shape[-2]} x {y.shape[-1]}"
             )
         types = [v.type for v in node.inputs]
         for d in range(x.ndim - 2):
@@ -390,9 +388,7 @@ def _swap(x: Any) -> Any:
 def _unstretched(g: Any, x: Any) -> Any:
     """The gradient of a stretched operand: summed over the dimensions that were stretched."""
     axes = [
-        d
-        for d in range(x.type.ndim - 2)
-        if x.type.broadcastable[d] and not g.type.broadcastable[d]
+        d for d in range(x.type.ndim - 2) if x.type.broadcastable[d] and not g.type.broadcastable[d]
     ]
     return g.sum(axis=axes, keepdims=True) if axes else g
 
