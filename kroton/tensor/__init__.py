@@ -33,5 +33,8 @@ from kroton.tensor.joining import *
 from kroton.tensor.repetition import *
 from kroton.tensor.subtensor import *
 from kroton.tensor.reduction import *
+from kroton.tensor.moments import *
+from kroton.tensor.argmax import *
+from kroton.tensor.cumulative import *
 from kroton.tensor.products import *
 from kroton.tensor import nnet

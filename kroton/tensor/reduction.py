@@ -201,8 +201,8 @@ def _others(x: Any, axes: Sequence[int]) -> Any:
     flat = T.flatten(moved, ndim - len(axes) + 1) if len(axes) > 1 else moved
     last = flat.type.ndim - 1
     backwards = (slice(None),) * last + (slice(None, None, -1),)
-    before = T.shifted(T.cumprod(flat, axis=last), last, 1)
-    after = T.shifted(T.cumprod(flat[backwards], axis=last), last, 1)[backwards]
+    before = T.cumulative.shifted(T.cumprod(flat, axis=last), last, 1)
+    after = T.cumulative.shifted(T.cumprod(flat[backwards], axis=last), last, 1)[backwards]
     product = before * after
     if len(axes) > 1:
         product = T.reshape(product, T.shape(moved), ndim=ndim)
