@@ -5,16 +5,16 @@
 #define _USE_MATH_DEFINES
 #include <math.h>
 
-/* log |gamma(x)|, without the global `signgam` of lgamma */
+/* log |gamma(x)|, without the global `signgam` of lgamma; -inf at -inf, as in SciPy */
 #if defined(__GLIBC__) || defined(__APPLE__)
 extern double lgamma_r(double, int *);
 static inline double gammaln_f64(double x)
 {
     int sign;
-    return lgamma_r(x, &sign);
+    return x == -INFINITY ? x : lgamma_r(x, &sign);
 }
 #else
-static inline double gammaln_f64(double x) { return lgamma(x); }
+static inline double gammaln_f64(double x) { return x == -INFINITY ? x : lgamma(x); }
 #endif
 
 static inline double gamma_f64(double x) { return tgamma(x); }
