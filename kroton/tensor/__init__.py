@@ -32,6 +32,7 @@ from kroton.tensor.diagonal import *
 from kroton.tensor.joining import *
 from kroton.tensor.repetition import *
 from kroton.tensor.subtensor import *
+from kroton.tensor.advanced_subtensor import *
 from kroton.tensor.reduction import *
 from kroton.tensor.moments import *
 from kroton.tensor.argmax import *
