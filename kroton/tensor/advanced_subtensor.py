@@ -97,9 +97,7 @@ advanced_set_subtensor1 = AdvancedIncSubtensor1(set_instead_of_inc=True)
 
 
 def _advanced_entries(idx_list: Any) -> Entries:
-    entries = tuple(
-        Slice(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in idx_list
-    )
+    entries = tuple(Slice(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in idx_list)
     if not any(map(is_array, entries)):
         raise TypeError(
             f"an index without arrays ({entries_repr(entries)}) is served by Subtensor; "

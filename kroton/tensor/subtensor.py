@@ -10,7 +10,7 @@ import numpy as np
 
 import kroton.tensor as T
 from kroton.config import config
-from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.basic import Apply, Variable
 from kroton.graph.nulltype import DisconnectedType
 from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable, constant
@@ -63,9 +63,7 @@ class BaseSubtensor(Op):
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         x, *given = inputs
         index = python_index(self.entries(node.inputs[1:]), given)
-        if Ellipsis not in [e for e in index if not isinstance(e, np.ndarray)]:
-            index = (*index, Ellipsis)  # so that a single element comes as a 0-d array
-        output_storage[0][0] = x[index]
+        output_storage[0][0] = x[(*index, Ellipsis)]  # never a NumPy scalar
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
         x, *given = node.inputs
@@ -233,9 +231,7 @@ def sum_to(g: Any, y: Any) -> Any:
     extra = g.type.ndim - y.type.ndim
     if extra:
         g = T.sum(g, axis=tuple(range(extra)))
-    axes = tuple(
-        d for d in range(y.type.ndim) if y.type.shape[d] == 1 and g.type.shape[d] != 1
-    )
+    axes = tuple(d for d in range(y.type.ndim) if y.type.shape[d] == 1 and g.type.shape[d] != 1)
     return T.sum(g, axis=axes, keepdims=True) if axes else g
 
 
@@ -311,9 +307,7 @@ def write_repr(op: BaseIncSubtensor) -> str:
 
 def basic_entries(idx_list: Any) -> Entries:
     """`idx_list` as a tuple with `slice` objects as `Slice`; TypeError for arrays and None."""
-    entries = tuple(
-        Slice(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in idx_list
-    )
+    entries = tuple(Slice(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in idx_list)
     for e in entries:
         if e is None or is_array(e) or isinstance(e, (bool, Variable)):
             raise TypeError(
