@@ -14,6 +14,7 @@ from kroton.graph.op import Op
 from kroton.tensor.type import TensorType, continuous_dtypes
 
 _WEAK = (int, float, complex)
+_NAMES = {dtype: dtype.name for dtype in scalar.DTYPES}  # NumPy computes a name on each access
 
 
 def broadcast_static(name: str, types: Sequence[TensorType]) -> tuple[int | None, ...]:
@@ -143,7 +144,7 @@ class Elemwise(Op):
             else:
                 variables.append(x)
         shape = broadcast_static(self.name, [v.type for v in variables])
-        return Apply(self, variables, [TensorType(out_dtype.name, shape)()])
+        return Apply(self, variables, [TensorType(_NAMES[out_dtype], shape)()])
 
     def _make_composite(self, inputs: Sequence[Any]) -> Apply:
         composite: Any = self.scalar_op
