@@ -229,6 +229,8 @@ UNARY(gammaln_f4, f4, f4, (f4)gammaln_f64(a))
 UNARY(gammaln_f8, f8, f8, gammaln_f64(a))
 UNARY(psi_f4, f4, f4, (f4)psi_f64(a))
 UNARY(psi_f8, f8, f8, psi_f64(a))
+UNARY(tri_gamma_f4, f4, f4, (f4)tri_gamma_f64(a))
+UNARY(tri_gamma_f8, f8, f8, tri_gamma_f64(a))
 
 /* -- the table -------------------------------------------------------------------------------------- */
 
@@ -295,5 +297,6 @@ const kroton_loop JOIN(kroton_loops_, KROTON_ISA)[] = {
     ROW_FLOATS("gamma", gamma)
     ROW_FLOATS("gammaln", gammaln)
     ROW_FLOATS("psi", psi)
+    ROW_FLOATS("tri_gamma", tri_gamma)
     {NULL},
 };

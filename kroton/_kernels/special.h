@@ -57,4 +57,42 @@ static inline double psi_f64(double x)
     return result + (log(x) - 0.5 / x - z * series);
 }
 
+/* The derivative of psi.
+ *
+ * Reflection psi'(x) = (pi / sin(pi x))^2 - psi'(1 - x) for x < 0, the recurrence
+ * psi'(x) = psi'(x + 1) + 1 / x^2 up to x >= 10, then the asymptotic series: Abramowitz and
+ * Stegun 6.4.6, 6.4.7, 6.4.12.
+ */
+static inline double tri_gamma_f64(double x)
+{
+    const double pi = 3.14159265358979323846;
+    double result = 0.0, sign = 1.0;
+    if (x != x)
+        return x;
+    if (x == INFINITY)
+        return 0.0;
+    if (x <= 0.0) {
+        double fraction = x - floor(x);
+        if (fraction == 0.0 || x == -INFINITY)
+            return INFINITY;
+        if (fraction > 0.5)
+            fraction -= 1.0;
+        double s = pi / sin(pi * fraction);
+        result = s * s;
+        sign = -1.0;
+        x = 1.0 - x;
+    }
+    while (x < 10.0) {
+        result += sign / (x * x);
+        x += 1.0;
+    }
+    double z = 1.0 / (x * x);
+    double series = 1.0 / 6.0
+        - z * (1.0 / 30.0
+               - z * (1.0 / 42.0
+                      - z * (1.0 / 30.0
+                             - z * (5.0 / 66.0 - z * (691.0 / 2730.0 - z * (7.0 / 6.0))))));
+    return result + sign * (1.0 / x + z * (0.5 + series / x));
+}
+
 #endif

@@ -23,7 +23,9 @@ from kroton.gradient.reverse import (
 from kroton.gradient.rowmap import map_rows
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.nulltype import DisconnectedType, NullType, disconnected_type
+from kroton.graph.op import Op
 from kroton.graph.traversal import toposort
+from kroton.tensor.elemwise_grad import elemwise_tangent
 from kroton.tensor.type import TensorType
 
 
@@ -115,12 +117,16 @@ def _pushforward(node: Apply, tangents: dict[Any, Any]) -> list[Any]:
         return [null] * node.nout
     if all(t is None for t in given):
         return [None] * node.nout
-    found = node.op.R_op(node.inputs, given)
+    op = node.op
+    if isinstance(op, T.Elemwise) and type(op).R_op is Op.R_op:
+        found = elemwise_tangent(op, node.inputs, node.outputs, given)
+    else:
+        found = op.R_op(node.inputs, given)
     if found is NotImplemented:
         return _twice_pulled_back(node, given)
     if not isinstance(found, (list, tuple)) or len(found) != node.nout:
         raise ValueError(
-            f"R_op of {node.op} must return a list of {node.nout} directions, got {found!r}"
+            f"R_op of {op} must return a list of {node.nout} directions, got {found!r}"
         )
     return [
         None if t is None or isinstance(t.type, DisconnectedType) or _is_discrete(out) else t

@@ -23,6 +23,13 @@ def special(name: str) -> Any:
     return function
 
 
+def tri_gamma(x: Any) -> Any:
+    """The second derivative of log(gamma(x))."""
+    import scipy.special
+
+    return scipy.special.polygamma(1, x).astype(np.asarray(x).dtype)
+
+
 def identity(x: Any) -> Any:
     """x"""
     return np.array(x)

@@ -94,6 +94,7 @@ __all__ = [
     "switch",
     "tan",
     "tanh",
+    "tri_gamma",
     "true_div",
     "trunc",
     "xor",
@@ -210,6 +211,7 @@ erfc = _real_analysis("erfc", reference.special("erfc"))
 gamma = _real_analysis("gamma", reference.special("gamma"))
 gammaln = _real_analysis("gammaln", reference.special("gammaln"))
 psi = _real_analysis("psi", reference.special("psi"))
+tri_gamma = _real_analysis("tri_gamma", reference.tri_gamma)
 
 # Complex numbers.
 conj = _ufunc("conj", np.conjugate)

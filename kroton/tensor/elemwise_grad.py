@@ -257,11 +257,58 @@ def _pullback(op: T.Elemwise, k: int, inputs: Sequence[Any], z: Any, g: Any) -> 
         return rule(*inputs, z, g)
     rules = GRADIENTS.get(name)
     if rules is None:
-        return grad_not_implemented(op, k, x, f"No gradient of {name} is known.")
+        return _unknown(op, k, x)
     if not complex_input:
         return rules[k](*inputs, z, g)
     term = rules[k](*inputs, z, T.conj(g))
     return None if term is None else T.conj(term)
+
+
+def elemwise_tangent(
+    op: T.Elemwise, inputs: Sequence[Any], outputs: Sequence[Any], eval_points: Sequence[Any]
+) -> Any:
+    """The directional derivative of an Elemwise: its rules with the input's direction for `g`.
+
+    They are linear in `g`, so the table serves forward mode as well.
+
+    Returns
+    -------
+    list of one Variable, None if it is zero; or NotImplemented for programs and for complex
+    operations that are not holomorphic
+    """
+    if isinstance(op.scalar_op, scalar.Composite):
+        return NotImplemented
+    (z,) = outputs
+    if z.type.numpy_dtype.kind not in "fc":
+        return [None]
+    total = None
+    for k, t in enumerate(eval_points):
+        if t is None or CONDITIONS.get(op.name) == k:
+            continue
+        if isinstance(op.scalar_op, scalar.Cast):
+            term: Any = t
+        elif inputs[k].type.numpy_dtype.kind == "c" and op.name not in HOLOMORPHIC:
+            return NotImplemented
+        elif op.name in GRADIENTS:
+            term = GRADIENTS[op.name][k](*inputs, z, t)
+        else:
+            term = _unknown(op, k, inputs[k])
+        if term is None:
+            continue
+        if not isinstance(term.type, T.TensorType):
+            return [term]
+        total = term if total is None else total + term
+    if total is None:
+        return [None]
+    if total.type.ndim < z.type.ndim or any(
+        a == 1 != b for a, b in zip(total.type.shape, z.type.shape)
+    ):
+        total = T.second(z, total)
+    return [total if total.type.dtype == z.type.dtype else T.cast(total, z.type.dtype)]
+
+
+def _unknown(op: T.Elemwise, k: int, x: Any) -> Any:
+    return grad_not_implemented(op, k, x, f"No gradient of {op.name} is known.")
 
 
 def _zeros(x: Any) -> Any:

@@ -152,6 +152,7 @@ erfc = _elementwise("erfc", "1 - erf(x), exact where erf(x) is near 1")
 gamma = _elementwise("gamma", "the integral of t**(x-1) * e**-t from 0 to infinity; (x-1)!")
 gammaln = _elementwise("gammaln", "log(|gamma(x)|)")
 psi = _elementwise("psi", "the derivative of log(gamma(x)), the digamma function")
+tri_gamma = _elementwise("tri_gamma", "the derivative of psi(x), the trigamma function")
 
 # Complex numbers
 conj = _elementwise("conj", "the complex conjugate of x")
