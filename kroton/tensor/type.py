@@ -68,7 +68,7 @@ class TensorType(Type):
             shape = broadcastable
         if shape is None:
             raise TypeError("TensorType needs a shape (or a broadcast pattern)")
-        dtype_name = dtype if dtype in DTYPES else dtype_of(dtype)
+        dtype_name = dtype if isinstance(dtype, str) and dtype in DTYPES else dtype_of(dtype)
         extents = tuple(map(_extent, shape))
         known = _interned.get((dtype_name, extents)) if name is None and cls is TensorType else None
         if known is not None:
