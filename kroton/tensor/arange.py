@@ -32,6 +32,8 @@ class ARange(Op):
     """The dtype of the result."""
 
     def make_node(self, start: Any, stop: Any, step: Any) -> Apply:
+        if self.dtype == "bool":
+            raise TypeError("arange: booleans cannot be counted up")
         inputs = [as_tensor_variable(v) for v in (start, stop, step)]
         for name, v in zip(("start", "stop", "step"), inputs):
             if v.type.ndim != 0 or v.type.dtype in complex_dtypes:
