@@ -1,0 +1,374 @@
+"""Crossentropies: of probabilities with probabilities, with classes, and fused with softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import kroton.tensor as T
+from kroton.graph.basic import Apply
+from kroton.graph.nulltype import DisconnectedType
+from kroton.graph.op import Op
+from kroton.tensor.constant import as_tensor_variable
+from kroton.tensor.elemwise import cast
+from kroton.tensor.nnet.softmax import SoftmaxGrad, as_real
+from kroton.tensor.products import as_gradient
+from kroton.tensor.type import TensorType, discrete_dtypes, integer_dtypes
+
+__all__ = [
+    "CrossentropyCategorical1Hot",
+    "CrossentropyCategorical1HotGrad",
+    "CrossentropySoftmax1HotGrad",
+    "CrossentropySoftmaxArgmax1Hot",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "crossentropy_softmax_1hot",
+    "crossentropy_softmax_argmax_1hot",
+    "sigmoid_binary_crossentropy",
+]
+
+
+def _classes(name: str, y: Any) -> Any:
+    """`y` as a vector of class indices."""
+    v = as_tensor_variable(y)
+    if v.type.ndim != 1 or v.type.dtype not in integer_dtypes:
+        raise TypeError(
+            f"{name}: classes are a vector of integers, got {v.type.dtype} "
+            f"with {v.type.ndim} dimensions"
+        )
+    return v
+
+
+def _scores(name: str, x: Any) -> Any:
+    """`x` as a matrix of floats."""
+    v = as_real(name, x)
+    if v.type.ndim != 2:
+        raise TypeError(f"{name}: one row for each example, got {v.type.ndim} dimensions")
+    return v
+
+
+def _same_rows(name: str, *variables: Any) -> int | None:
+    """The static number of rows."""
+    known = {v.type.shape[0] for v in variables} - {None}
+    if len(known) > 1:
+        raise ValueError(f"{name}: inputs of {' and '.join(map(str, sorted(known)))} rows")
+    return known.pop() if known else None
+
+
+def _check_classes(name: str, y: np.ndarray, rows: int, n: int) -> None:
+    if len(y) != rows:
+        raise ValueError(f"{name}: {len(y)} classes for {rows} rows")
+    wrong = np.flatnonzero((y < 0) | (y >= n))
+    if wrong.size:
+        r = int(wrong[0])
+        raise ValueError(
+            f"{name}: row {r} has class {y[r]}, which is not one of the {n} classes 0 to {n - 1}"
+        )
+
+
+def _check_rows(name: str, g: np.ndarray, rows: int) -> None:
+    if len(g) != rows:
+        raise ValueError(f"{name}: a gradient of {len(g)} rows for {rows} rows")
+
+
+class _Named(Op):
+    """Shown by the name of its type."""
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, repr=False)
+class CrossentropyCategorical1Hot(_Named):
+    """-log(p[i, y[i]]) for each row i of a matrix p of probabilities and a vector y of classes."""
+
+    def make_node(self, coding_dist: Any, true_one_of_n: Any) -> Apply:
+        p = _scores("crossentropy_categorical_1hot", coding_dist)
+        y = _classes("crossentropy_categorical_1hot", true_one_of_n)
+        rows = _same_rows("crossentropy_categorical_1hot", p, y)
+        return Apply(self, [p, y], [TensorType(p.type.dtype, (rows,))()])
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        p, y = inputs
+        _check_classes("crossentropy_categorical_1hot", y, *p.shape)
+        with np.errstate(all="ignore"):
+            output_storage[0][0] = -np.log(p[np.arange(len(y)), y])
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True], [False]]
+
+    def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
+        p, y = inputs
+        return [
+            as_gradient(CrossentropyCategorical1HotGrad()(output_gradients[0], p, y), p),
+            DisconnectedType()(),
+        ]
+
+    def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
+        return [(input_shapes[0][0],)]
+
+
+@dataclass(frozen=True, repr=False)
+class CrossentropyCategorical1HotGrad(_Named):
+    """The gradient of `CrossentropyCategorical1Hot`: -g[i] / p[i, y[i]] at y[i], else 0.
+
+    Inputs are the gradient g, the probabilities p and the classes y.
+    """
+
+    def make_node(self, g: Any, coding_dist: Any, true_one_of_n: Any) -> Apply:
+        name = "crossentropy_categorical_1hot_grad"
+        p = _scores(name, coding_dist)
+        y = _classes(name, true_one_of_n)
+        g = _row_gradient(name, g, p)
+        rows = _same_rows(name, p, y, g)
+        return Apply(self, [g, p, y], [TensorType(p.type.dtype, (rows, p.type.shape[1]))()])
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        g, p, y = inputs
+        _check_rows("crossentropy_categorical_1hot_grad", g, len(p))
+        _check_classes("crossentropy_categorical_1hot_grad", y, *p.shape)
+        result = np.zeros(p.shape, p.dtype)
+        rows = np.arange(len(y))
+        with np.errstate(all="ignore"):
+            result[rows, y] = -g / p[rows, y]
+        output_storage[0][0] = result
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True], [True], [False]]
+
+    def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
+        g, p, y = inputs
+        (gg,) = output_gradients
+        rows = T.arange(T.shape(y)[0])
+        at = p[rows, y]
+        there = gg[rows, y]
+        return [
+            as_gradient(-there / at, g),
+            as_gradient(T.inc_subtensor(T.zeros_like(p)[rows, y], there * g / T.sqr(at)), p),
+            DisconnectedType()(),
+        ]
+
+    def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
+        return [input_shapes[1]]
+
+
+def _row_gradient(name: str, g: Any, x: Any) -> Any:
+    v = as_tensor_variable(g)
+    if v.type.ndim != 1 or v.type.dtype != x.type.dtype:
+        raise TypeError(
+            f"{name}: the gradient is a vector of {x.type.dtype}, got {v.type.dtype} "
+            f"with {v.type.ndim} dimensions"
+        )
+    return v
+
+
+@dataclass(frozen=True, repr=False)
+class CrossentropySoftmaxArgmax1Hot(_Named):
+    """Of a matrix x of scores and a vector y of classes: three outputs.
+
+    1. -log(softmax(x)[i, y[i]]) for each row i, computed as log(sum(exp(x - max))) + max - x[y],
+       which neither overflows nor underflows;
+    2. softmax(x) along the rows;
+    3. argmax(x) along the rows (int64).
+    """
+
+    def make_node(self, x: Any, y_idx: Any) -> Apply:
+        x = _scores("crossentropy_softmax", x)
+        y = _classes("crossentropy_softmax", y_idx)
+        rows = _same_rows("crossentropy_softmax", x, y)
+        outputs = [
+            TensorType(x.type.dtype, (rows,))(),
+            TensorType(x.type.dtype, (rows, x.type.shape[1]))(),
+            TensorType("int64", (rows,))(),
+        ]
+        return Apply(self, [x, y], outputs)
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        x, y = inputs
+        _check_classes("crossentropy_softmax", y, *x.shape)
+        if x.size == 0:
+            output_storage[0][0] = np.empty(len(x), x.dtype)
+            output_storage[1][0] = np.empty(x.shape, x.dtype)
+            output_storage[2][0] = np.empty(len(x), np.int64)
+            return
+        with np.errstate(all="ignore"):
+            shifted = x - x.max(axis=1, keepdims=True)
+            e = np.exp(shifted)
+            total = e.sum(axis=1)
+            output_storage[0][0] = np.log(total) - shifted[np.arange(len(y)), y]
+            output_storage[1][0] = e / total[:, None]
+        output_storage[2][0] = x.argmax(axis=1).astype(np.int64)
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True, True, False], [False, False, False]]
+
+    def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
+        x, y = inputs
+        _, sm, _ = outputs
+        g_nll, g_sm, _ = output_gradients
+        terms = []
+        if not isinstance(g_nll.type, DisconnectedType):
+            terms.append(CrossentropySoftmax1HotGrad()(g_nll, sm, y))
+        if not isinstance(g_sm.type, DisconnectedType):
+            terms.append(SoftmaxGrad(1)(g_sm, sm))
+        if not terms:
+            return [DisconnectedType()(), DisconnectedType()()]
+        return [
+            as_gradient(terms[0] if len(terms) == 1 else terms[0] + terms[1], x),
+            DisconnectedType()(),
+        ]
+
+    def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
+        x, _ = input_shapes
+        return [(x[0],), x, (x[0],)]
+
+
+@dataclass(frozen=True, repr=False)
+class CrossentropySoftmax1HotGrad(_Named):
+    """g[i] * (sm[i] - one at y[i]): the gradient by x of the crossentropy of softmax(x) = sm.
+
+    Inputs are the gradient g of each row's crossentropy, the softmax sm and the classes y.
+    """
+
+    def make_node(self, dnll: Any, sm: Any, y_idx: Any) -> Apply:
+        name = "crossentropy_softmax_grad"
+        sm = _scores(name, sm)
+        y = _classes(name, y_idx)
+        g = _row_gradient(name, dnll, sm)
+        rows = _same_rows(name, sm, y, g)
+        return Apply(self, [g, sm, y], [TensorType(sm.type.dtype, (rows, sm.type.shape[1]))()])
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        g, sm, y = inputs
+        _check_rows("crossentropy_softmax_grad", g, len(sm))
+        _check_classes("crossentropy_softmax_grad", y, *sm.shape)
+        with np.errstate(all="ignore"):
+            result = np.multiply(sm, g[:, None], order="C")
+            result[np.arange(len(y)), y] -= g
+        output_storage[0][0] = result
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True], [True], [False]]
+
+    def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
+        g, sm, y = inputs
+        (gg,) = output_gradients
+        there = gg[T.arange(T.shape(y)[0]), y]
+        return [
+            as_gradient(T.sum(gg * sm, axis=1) - there, g),
+            as_gradient(gg * T.dimshuffle(g, (0, "x")), sm),
+            DisconnectedType()(),
+        ]
+
+    def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
+        return [input_shapes[1]]
+
+
+_categorical_1hot = CrossentropyCategorical1Hot()
+_softmax_argmax_1hot = CrossentropySoftmaxArgmax1Hot()
+
+
+def crossentropy_softmax_argmax_1hot(x: Any, y_idx: Any) -> list[Any]:
+    """For scores x and classes y_idx: each row's crossentropy, softmax and argmax.
+
+    Parameters
+    ----------
+    x : matrix
+    y_idx : vector of int
+
+    Raises
+    ------
+    ValueError
+        When the graph runs and a class is not a column of `x`.
+    """
+    return list(_softmax_argmax_1hot.make_node(x, y_idx).outputs)
+
+
+def crossentropy_softmax_1hot(x: Any, y_idx: Any) -> tuple[Any, Any]:
+    """For scores x and classes y_idx: each row's crossentropy and softmax."""
+    nll, sm, _ = crossentropy_softmax_argmax_1hot(x, y_idx)
+    return nll, sm
+
+
+def _target(target: Any, dtype: str) -> Any:
+    """Integer targets count as numbers of the outputs' dtype."""
+    v = as_tensor_variable(target)
+    return cast(v, dtype) if v.type.dtype in discrete_dtypes else v
+
+
+def categorical_crossentropy(coding_dist: Any, true_dist: Any) -> Any:
+    """-sum(true_dist * log(coding_dist)) along the last axis.
+
+    Parameters
+    ----------
+    coding_dist : tensor
+        Probabilities of the classes along the last axis, of sum 1.
+    true_dist : tensor
+        Either probabilities, of the same number of dimensions, or the index of the true class
+        (integers), of one dimension less.
+
+    Returns
+    -------
+    tensor
+        Of one dimension less than `coding_dist`.
+
+    Raises
+    ------
+    TypeError
+        For other numbers of dimensions, or classes that are not integers.
+    ValueError
+        When the graph runs and a class is out of range.
+    """
+    p = as_real("categorical_crossentropy", coding_dist)
+    y = as_tensor_variable(true_dist)
+    n = p.type.ndim
+    if n > 0 and y.type.ndim == n:
+        return -T.sum(_target(y, p.type.dtype) * T.log(p), axis=n - 1)
+    if n == 0 or y.type.ndim != n - 1:
+        raise TypeError(
+            "categorical_crossentropy: true_dist must have as many dimensions as coding_dist "
+            f"({n}), or one less for class indices; it has {y.type.ndim}"
+        )
+    if y.type.dtype not in integer_dtypes:
+        raise TypeError(
+            f"categorical_crossentropy: class indices are integers, got {y.type.dtype}"
+        )
+    if n == 2:
+        return _categorical_1hot(p, y)
+    if n == 1:
+        rows = _categorical_1hot(T.dimshuffle(p, ("x", 0)), T.dimshuffle(y, ("x",)))
+        return T.dimshuffle(rows, ())
+    classes = p.type.shape[-1] if p.type.shape[-1] is not None else T.shape(p)[n - 1]
+    rows = _categorical_1hot(T.reshape(p, (-1, classes), ndim=2), T.flatten(y))
+    return T.reshape(rows, T.shape(y), ndim=n - 1)
+
+
+def binary_crossentropy(output: Any, target: Any) -> Any:
+    """-(target * log(output) + (1 - target) * log(1 - output)), elementwise.
+
+    Parameters
+    ----------
+    output : tensor
+        Probabilities.
+    target : tensor
+        Probabilities, 0 or 1 where the truth is known.
+    """
+    p = as_real("binary_crossentropy", output)
+    t = _target(target, p.type.dtype)
+    return -(t * T.log(p) + (1.0 - t) * T.log(1.0 - p))
+
+
+def sigmoid_binary_crossentropy(output: Any, target: Any) -> Any:
+    """`binary_crossentropy(sigmoid(output), target)` without overflow or cancellation.
+
+    target * softplus(-output) + (1 - target) * softplus(output), whose gradient by the output
+    is sigmoid(output) - target everywhere.
+    """
+    x = as_real("sigmoid_binary_crossentropy", output)
+    t = _target(target, x.type.dtype)
+    return t * T.softplus(-x) + (1.0 - t) * T.softplus(x)
