@@ -335,9 +335,7 @@ def categorical_crossentropy(coding_dist: Any, true_dist: Any) -> Any:
             f"({n}), or one less for class indices; it has {y.type.ndim}"
         )
     if y.type.dtype not in integer_dtypes:
-        raise TypeError(
-            f"categorical_crossentropy: class indices are integers, got {y.type.dtype}"
-        )
+        raise TypeError(f"categorical_crossentropy: class indices are integers, got {y.type.dtype}")
     if n == 2:
         return _categorical_1hot(p, y)
     if n == 1:

@@ -14,7 +14,7 @@ from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.elemwise import cast
 from kroton.tensor.products import as_gradient
-from kroton.tensor.type import TensorType, complex_dtypes, float_dtypes
+from kroton.tensor.type import complex_dtypes, float_dtypes
 
 __all__ = ["LogSoftmax", "Softmax", "SoftmaxGrad", "logsoftmax", "softmax"]
 
@@ -79,7 +79,7 @@ class Softmax(_AlongAxis):
     A row with a NaN, with an infinity, or of nothing but minus infinities is NaN.
     """
 
-    axis: int | None = -1
+    axis: int | None
     """Along which the results sum to 1, counted from 0; None takes all elements together."""
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
@@ -101,7 +101,7 @@ class Softmax(_AlongAxis):
 class LogSoftmax(_AlongAxis):
     """x - max(x) - log(sum(exp(x - max(x)))): the logarithm of `Softmax`, without underflow."""
 
-    axis: int | None = -1
+    axis: int | None
     """Along which the exponentials sum to 1, counted from 0; None takes all elements together."""
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
@@ -122,7 +122,7 @@ class LogSoftmax(_AlongAxis):
 class SoftmaxGrad(_AlongAxis):
     """(g - sum(g * sm)) * sm: the gradient by x of `softmax(x) = sm`; inputs g and sm."""
 
-    axis: int | None = -1
+    axis: int | None
     """The axis of the softmax, counted from 0; None takes all elements together."""
 
     def make_node(self, g: Any, sm: Any) -> Apply:  # type: ignore[override]
