@@ -30,7 +30,11 @@ from kroton.rewriting.passes import (
 from kroton.rewriting.phases import canonicalize, specialize, stabilize
 
 # isort: split
-# The tables of rules and the other passes; each registers itself.
+# The tables of rules and the other passes; each registers itself, and rules are tried in this
+# order.
+from kroton.rewriting import constant_folding  # noqa: F401
+from kroton.rewriting import arithmetic, broadcasting, shape  # noqa: F401
+from kroton.rewriting import stabilization, specialization  # noqa: F401
 
 __all__ = [
     "ANY",

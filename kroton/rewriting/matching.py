@@ -11,7 +11,7 @@ import numpy as np
 from kroton import scalar
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.pattern import Any_, C, Call, F, Term, elemwise_of, written
+from kroton.rewriting.pattern import C, Call, F, Free, Name, Term, elemwise_of, written
 from kroton.tensor.constant import NotScalarConstantError, constant, get_scalar_constant_value
 from kroton.tensor.elemwise import Elemwise
 
@@ -165,7 +165,7 @@ class _Compiler:
 
     def kinds_of(self, term: Any) -> None:
         """Collect the dtype constraints, which hold for all places of a variable."""
-        if isinstance(term, (Any_, C)) and term.kinds:
+        if isinstance(term, Name) and term.kinds:
             self.kinds[term.name] = term.kinds
         elif isinstance(term, Call):
             for arg in term.args:
@@ -203,7 +203,7 @@ class _Compiler:
                 if child == rest:
                     steps.append(_rest_step(term, rest))
                 self._plan(arg, child, steps)
-        elif isinstance(term, (Any_, C)):
+        elif isinstance(term, Name):
             first = self.names.get(term.name)
             if first is not None:
                 steps.append(_same_step(slot, first))
@@ -295,7 +295,7 @@ def _call_step(term: Call, slot: int, children: list[int]) -> Any:
         isinstance(term.head, str)
         and count == 2
         and scalar.ops[term.head].commutative
-        and not (isinstance(term.args[0], Any_) and isinstance(term.args[1], Any_)
+        and not (isinstance(term.args[0], Free) and isinstance(term.args[1], Free)
                  and term.args[0].name == term.args[1].name)
     )  # fmt: skip
     if isinstance(term.head, str) and scalar.ops[term.head].nin != count:
@@ -367,7 +367,7 @@ def _rest_of(term: Call) -> int:
     """Which argument of an `nary` term takes what the others leave."""
     if not isinstance(term.head, str) or not scalar.ops[term.head].associative:
         raise TypeError(f"nary is for associative operations, not {term.head}")
-    rest = [k for k, arg in enumerate(term.args) if isinstance(arg, Any_)]
+    rest = [k for k, arg in enumerate(term.args) if isinstance(arg, Free)]
     if len(rest) != 1:
         raise TypeError(f"nary({term}) needs exactly one variable, for what is left over")
     return rest[0]
@@ -470,7 +470,7 @@ def _builder(term: Any, names: dict[str, int]) -> Builder:
     """A function that builds the right side from what the names stand for."""
     if isinstance(term, (int, float, complex)):
         return lambda env: term
-    if isinstance(term, (Any_, C, F)):
+    if isinstance(term, (Name, F)):
         if term.name not in names:
             raise ValueError(f"{term.name!r} is on the right side of the rule only")
         slot = names[term.name]
@@ -482,6 +482,8 @@ def _builder(term: Any, names: dict[str, int]) -> Builder:
     args = [_builder(arg, names) for arg in term.args]
     if isinstance(term.head, str):
         op = elemwise_of(term.head)
+        if _is_constant(term):
+            return lambda env: _folded(op, [arg(env) for arg in args])
         if len(args) == 1:
             (only,) = args
             return lambda env: op(only(env))
@@ -494,6 +496,20 @@ def _builder(term: Any, names: dict[str, int]) -> Builder:
         raise TypeError(f"terms of {term.head.__name__} can stand on the left of a rule only")
     fields = [(name, _field_builder(value, names)) for name, value in term.fields]
     return lambda env: build(*[arg(env) for arg in args], **{n: f(env) for n, f in fields})
+
+
+def _is_constant(term: Any) -> bool:
+    """Whether the value of a term is known once its constants are."""
+    if isinstance(term, Call):
+        return isinstance(term.head, str) and all(map(_is_constant, term.args))
+    return isinstance(term, (C, int, float, complex))
+
+
+def _folded(op: Elemwise, args: list[Any]) -> Any:
+    node = op.make_node(*args)
+    storage: list[list[Any]] = [[None]]
+    op.perform(node, [uniform_value(v) for v in node.inputs], storage)
+    return constant(storage[0][0])
 
 
 def _field_builder(value: Any, names: dict[str, int]) -> Builder:

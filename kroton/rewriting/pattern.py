@@ -99,34 +99,31 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Any_(Term):
-    """A pattern variable: any Variable, the same one wherever its name comes."""
+class Name(Term):
+    """What a match binds, with the kinds of dtype it may have."""
 
     name: str
     kinds: str = ""
-    """The kinds of dtype it may have (NumPy's letters); empty for all."""
+    """NumPy's letters; empty for all."""
 
-    def __getattr__(self, kind: str) -> Any_:
+    def __getattr__(self, kind: str) -> Any:
         if kind not in _KINDS:
-            raise AttributeError(f"a pattern variable has no {kind!r}; {', '.join(_KINDS)}")
-        return Any_(self.name, _KINDS[kind])
+            raise AttributeError(f"a pattern variable has no {kind!r}; it has {', '.join(_KINDS)}")
+        return type(self)(self.name, _KINDS[kind])
 
     def __repr__(self) -> str:
         return self.name
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class C(Term):
-    """A constant of which all elements are equal, bound under `name`.
+class Free(Name):
+    """A pattern variable: any Variable, the same one wherever its name comes."""
+
+
+class C(Name):
+    """A constant of which all elements are equal, bound under its name.
 
     On the right it is that value, without dimensions.
     """
-
-    name: str
-    kinds: str = ""
-
-    def __repr__(self) -> str:
-        return self.name
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,9 +165,9 @@ class Maker:
         return Call(self.head, args, tuple(fields.items()), self.build)
 
 
-def variables(names: str) -> tuple[Any_, ...]:
+def variables(names: str) -> tuple[Free, ...]:
     """Pattern variables of the given names, separated by spaces."""
-    return tuple(Any_(name) for name in names.split())
+    return tuple(Free(name) for name in names.split())
 
 
 def of_type(op_type: type, build: Callable[..., Any] | None = None) -> Maker:

@@ -1,0 +1,158 @@
+"""Canonicalization of elementwise arithmetic: one way to write an expression.
+
+Neutral and absorbing elements vanish, signs and reciprocals move outwards, constants are
+gathered, casts that change nothing go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import kroton.tensor as T
+from kroton.graph.basic import Apply, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.graph.identity import ViewOp
+from kroton.rewriting.engine import stretch
+from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.pattern import (
+    C,
+    abs,
+    eq,
+    exp,
+    ge,
+    gt,
+    identity,
+    le,
+    log,
+    lt,
+    maximum,
+    minimum,
+    neg,
+    neq,
+    reciprocal,
+    sqr,
+    sqrt,
+    switch,
+    x,
+    y,
+    z,
+)
+from kroton.rewriting.phases import canonicalize
+
+c, d = C("c"), C("d")
+rule = canonicalize.rule
+
+# ---- neutral and absorbing elements
+rule(x + 0, x)
+rule(x - 0, x)
+rule(0 - x, -x)
+rule(x * 1, x)
+rule(x * 0, 0, name="x * 0 -> 0")
+rule(x * -1, -x)
+rule(x / 1, x)
+rule(x / -1, -x)
+rule(x**1, x)
+rule(x**0, 1)
+rule(x.integer // 1, x)
+rule(x.discrete - x, 0)
+rule(identity(x), x)
+
+# ---- signs
+rule(-(-x), x)
+rule(x + -y, x - y)
+rule(x - -y, x + y)
+rule(-(x - y), y - x, single=True)
+rule(-x * -y, x * y)
+rule(-x / -y, x / y)
+rule(-x * c.real, x * -c)
+rule(-(x * c.real), x * -c, single=True)
+rule(abs(-x), abs(x))
+rule(abs(abs(x)), abs(x))
+rule(sqr(-x), sqr(x))
+rule(sqr(abs(x.real)), sqr(x))
+
+# ---- reciprocals
+rule(1 / x.continuous, reciprocal(x), name="1 / x -> reciprocal(x)")
+rule(x ** C("c").float, reciprocal(x), name="x ** -1 -> reciprocal(x)",
+     when=lambda m: m.value("c") == -1)  # fmt: skip
+rule(x * reciprocal(y), x / y)
+rule(x / reciprocal(y), x * y)
+rule(reciprocal(reciprocal(x)), x)
+rule(reciprocal(x / y), y / x, single=True)
+
+# ---- constants are gathered, the innermost results of two of them folded
+rule((x * c) * d, x * (c * d))
+rule((x + c) + d, x + (c + d))
+rule((x + c) - d, x + (c - d))
+rule((x - c) + d, x + (d - c))
+rule((x - c) - d, x - (c + d))
+rule((c - x) + d, (c + d) - x)
+rule((c - x) - d, (c - d) - x)
+rule(c - (d - x), x + (c - d))
+rule(c - (x + d), (c - d) - x)
+rule((x * c.continuous) / d, x * (c / d), name="(x * c) / d -> x * (c / d)",
+     when=lambda m: m.value("d") != 0)  # fmt: skip
+rule((x / c.continuous) * d, x * (d / c), name="(x / c) * d -> x * (d / c)",
+     when=lambda m: m.value("c") != 0)  # fmt: skip
+rule((x / c.continuous) / d, x / (c * d), name="(x / c) / d -> x / (c * d)")
+
+# ---- inverse functions, idempotence, comparisons with oneself
+rule(log(exp(x.float)), x)
+rule(sqrt(sqr(x.float)), abs(x))
+rule(maximum(x, x), x)
+rule(minimum(x, x), x)
+rule(eq(x.discrete, x), True)
+rule(le(x.discrete, x), True)
+rule(ge(x.discrete, x), True)
+rule(neq(x.discrete, x), False)
+rule(lt(x.discrete, x), False)
+rule(gt(x.discrete, x), False)
+rule(switch(x, y, y), y)
+rule(switch(z, x, y), lambda m: m.x if m.value("z") else m.y, name="switch of a constant",
+     when=lambda m: m.value("z") is not None)  # fmt: skip
+
+
+@canonicalize.rewriter("cast", name="cast_of_cast")
+def cast_of_cast(fgraph: FunctionGraph, node: Apply) -> Any:
+    """A cast to the dtype that is there, or after one that lost nothing."""
+    (inner,) = node.inputs
+    wanted = node.outputs[0].type.dtype
+    if inner.type.dtype == wanted:
+        return inner
+    owner = inner.owner
+    if owner is None or type(owner.op) is not T.Elemwise or not _is_cast(owner):
+        return None
+    (source,) = owner.inputs
+    if np.can_cast(source.type.dtype, inner.type.dtype, "safe"):
+        return T.cast(source, wanted)
+    return None
+
+
+def _is_cast(node: Apply) -> bool:
+    return node.op.name.startswith("cast{")
+
+
+@canonicalize.rewriter(ViewOp, name="view_of_itself", depth=1)
+def view_of_itself(fgraph: FunctionGraph, node: Apply) -> Variable:
+    """Ops that only concerned the gradient are their input."""
+    return node.inputs[0]  # type: ignore[no-any-return]
+
+
+@canonicalize.rewriter("pow", name="pow_of_pow")
+def pow_of_pow(fgraph: FunctionGraph, node: Apply) -> Any:
+    """(x ** n) ** m = x ** (n m) for whole n and m of which none is negative."""
+    base, exponent = node.inputs
+    owner = base.owner
+    if owner is None or type(owner.op) is not T.Elemwise or owner.op.name != "pow":
+        return None
+    n, m = uniform_value(owner.inputs[1]), uniform_value(exponent)
+    if n is None or m is None or n.dtype.kind not in "iuf" or m.dtype.kind not in "iuf":
+        return None
+    if n < 0 or m < 0 or n != np.floor(n) or m != np.floor(m):
+        return None
+    power = T.pow(owner.inputs[0], T.constant(n * m, dtype=exponent.type.dtype))
+    if power.type.dtype != node.outputs[0].type.dtype:
+        return None
+    return power if power.type.ndim == base.type.ndim else stretch(power, node.outputs[0])

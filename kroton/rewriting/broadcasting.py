@@ -1,0 +1,143 @@
+"""Broadcasts vanish: fills, allocs and dimensions of extent 1 that an Elemwise stretches anyway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kroton.tensor as T
+from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.engine import fit, stretch
+from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.phases import canonicalize
+from kroton.tensor.creation import Alloc
+from kroton.tensor.dimshuffle import DimShuffle
+from kroton.tensor.elemwise import Elemwise
+
+
+@canonicalize.rewriter("second", name="second_to_alloc")
+def second_to_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
+    """`second(model, value)` needs the shape of the model only."""
+    value, out = node.inputs[1], node.outputs[0]
+    return fit(out, value) or stretch(value, out)
+
+
+@canonicalize.rewriter(Alloc, name="useless_alloc")
+def useless_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
+    """An alloc that stretches nothing, or one of an alloc."""
+    value, out = node.inputs[0], node.outputs[0]
+    if value.type.broadcastable == out.type.broadcastable:
+        return value if out.type.in_same_class(value.type) else None
+    if value.owner is not None and type(value.owner.op) is Alloc:
+        return node.op(value.owner.inputs[0], *node.inputs[1:])
+    return None
+
+
+def _narrow(var: Variable) -> Variable | None:
+    """What `var` is a broadcast of, if it is one that an Elemwise does by itself."""
+    if isinstance(var, Constant):
+        if var.type.ndim:
+            value = uniform_value(var)
+            if value is not None:
+                return T.constant(value)  # type: ignore[no-any-return]
+        return None
+    owner = var.owner
+    if owner is None:
+        return None
+    if type(owner.op) is Alloc:
+        return owner.inputs[0]  # type: ignore[no-any-return]
+    if type(owner.op) is DimShuffle:
+        order = owner.op.new_order
+        ndim = owner.inputs[0].type.ndim
+        missing = len(order) - ndim
+        if missing > 0 and order == ("x",) * missing + tuple(range(ndim)):
+            return owner.inputs[0]  # type: ignore[no-any-return]
+    return None
+
+
+def _stretched(inputs: list[Any], ndim: int) -> list[bool]:
+    """For each dimension of the result, whether some input has it with an extent not 1."""
+    covered = [False] * ndim
+    for var in inputs:
+        known = var.type.shape
+        for k, extent in enumerate(known):
+            if extent != 1:
+                covered[ndim - len(known) + k] = True
+    return covered
+
+
+@canonicalize.rewriter(Elemwise, name="sink_broadcast")
+def sink_broadcast(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Operands of an Elemwise are as small as they may be.
+
+    A broadcast operand is replaced by what it is a broadcast of, if the other operands still
+    have the whole shape. Otherwise, for an alloc of the whole shape, the operation is done
+    before it: `f(alloc(v, n), s)` becomes `alloc(f(v, s), n)`.
+    """
+    op, out = node.op, node.outputs[0]
+    if op.inplace_pattern or len(node.outputs) != 1 or not out.type.ndim:
+        return None
+    inputs = node.inputs
+    narrowed = [_narrow(var) for var in inputs]
+    if not any(v is not None for v in narrowed):
+        return None
+    ndim = out.type.ndim
+    wanted = [extent != 1 for extent in out.type.shape]
+    current = list(inputs)
+    changed = False
+    for k, small in enumerate(narrowed):
+        if small is None:
+            continue
+        trial = [*current[:k], small, *current[k + 1 :]]
+        if max(v.type.ndim for v in trial) == ndim and _stretched(trial, ndim) == wanted:
+            current = trial
+            changed = True
+    if changed:
+        return _same_op(op, current, out)
+    for k, small in enumerate(narrowed):
+        if small is None or isinstance(small, Constant) and isinstance(inputs[k], Constant):
+            continue
+        owner = inputs[k].owner
+        if type(owner.op) is not Alloc or inputs[k].type.broadcastable != out.type.broadcastable:
+            continue
+        inner = _same_op(op, [*inputs[:k], small, *inputs[k + 1 :]], None)
+        if inner is None or inner.type.dtype != out.type.dtype:
+            return None
+        return owner.op(inner, *owner.inputs[1:])
+    return None
+
+
+def _same_op(op: Elemwise, inputs: list[Any], out: Variable | None) -> Any:
+    """The Op on other inputs of the same dtypes; None if less would be known of the shape."""
+    result = op(*inputs)
+    if out is not None and not out.type.in_same_class(result.type):
+        return None
+    return result
+
+
+@canonicalize.rewriter(DimShuffle, name="merge_dimshuffle")
+def merge_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Dimshuffles that change nothing, follow each other, or follow an alloc."""
+    (inner,) = node.inputs
+    order = node.op.new_order
+    if order == tuple(range(inner.type.ndim)):
+        return inner
+    owner = inner.owner
+    if owner is None:
+        return None
+    if type(owner.op) is DimShuffle:
+        (source,) = owner.inputs
+        combined = ["x" if e == "x" else owner.op.new_order[e] for e in order]
+        return T.dimshuffle(source, combined)
+    if type(owner.op) is Alloc:
+        value, extents = owner.inputs[0], owner.inputs[1:]
+        missing = len(extents) - value.type.ndim
+        if value.type.ndim:
+            if any(d >= missing and value.type.shape[d - missing] != 1 for d in node.op.drop):
+                return None
+            padded = ["x" if e == "x" or e < missing else e - missing for e in order]
+            while padded and padded[0] == "x":
+                padded.pop(0)
+            value = T.dimshuffle(value, padded)
+        return T.alloc(value, *[1 if e == "x" else extents[e] for e in order])
+    return None
