@@ -32,9 +32,16 @@ from kroton.rewriting.phases import canonicalize, specialize, stabilize
 # isort: split
 # The tables of rules and the other passes; each registers itself, and rules are tried in this
 # order.
-from kroton.rewriting import constant_folding  # noqa: F401
-from kroton.rewriting import arithmetic, broadcasting, shape  # noqa: F401
-from kroton.rewriting import stabilization, specialization  # noqa: F401
+from kroton.rewriting import (  # noqa: F401  # noqa: F401  # noqa: F401
+    arithmetic,
+    broadcasting,
+    constant_folding,
+    fusion,
+    inplace,
+    shape,
+    specialization,
+    stabilization,
+)
 
 __all__ = [
     "ANY",

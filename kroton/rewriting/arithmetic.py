@@ -29,7 +29,6 @@ from kroton.rewriting.pattern import (
     lt,
     maximum,
     minimum,
-    neg,
     neq,
     reciprocal,
     sqr,
@@ -60,7 +59,7 @@ rule(x.discrete - x, 0)
 rule(identity(x), x)
 
 # ---- signs
-rule(-(-x), x)
+rule(neg(neg(x)), x)
 rule(x + -y, x - y)
 rule(x - -y, x + y)
 rule(-(x - y), y - x, single=True)

@@ -7,7 +7,7 @@ from typing import Any
 import kroton.tensor as T
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.engine import fit, stretch
+from kroton.rewriting.engine import fit
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
 from kroton.tensor.creation import Alloc
@@ -18,8 +18,7 @@ from kroton.tensor.elemwise import Elemwise
 @canonicalize.rewriter("second", name="second_to_alloc")
 def second_to_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
     """`second(model, value)` needs the shape of the model only."""
-    value, out = node.inputs[1], node.outputs[0]
-    return fit(out, value) or stretch(value, out)
+    return fit(node.outputs[0], node.inputs[1])
 
 
 @canonicalize.rewriter(Alloc, name="useless_alloc")
@@ -95,7 +94,7 @@ def sink_broadcast(fgraph: FunctionGraph, node: Apply) -> Any:
     if changed:
         return _same_op(op, current, out)
     for k, small in enumerate(narrowed):
-        if small is None or isinstance(small, Constant) and isinstance(inputs[k], Constant):
+        if small is None or (isinstance(small, Constant) and isinstance(inputs[k], Constant)):
             continue
         owner = inputs[k].owner
         if type(owner.op) is not Alloc or inputs[k].type.broadcastable != out.type.broadcastable:

@@ -28,7 +28,7 @@ rule(pow(x.continuous, C("c")), reciprocal(sqr(x)), name="x ** -2 -> reciprocal(
      when=_exponent(-2))  # fmt: skip
 rule(pow(x.continuous, C("c")), x * sqrt(x), name="x ** 1.5 -> x * sqrt(x)",
      when=_exponent(1.5))  # fmt: skip
-rule(2 ** x.float, exp2(x))
+rule(2**x.float, exp2(x))
 
 
 # ---- products are cheaper than quotients
