@@ -29,6 +29,7 @@ from kroton.rewriting.pattern import (
     lt,
     maximum,
     minimum,
+    neg,
     neq,
     reciprocal,
     sqr,
