@@ -73,7 +73,7 @@ class numeric_grad:
         self, f: Callable[..., Any], pt: Any, eps: float | None = None, out_type: Any = None
     ) -> None:
         packed = not isinstance(pt, (list, tuple))
-        points = [np.array(p) for p in ([pt] if packed else pt)]
+        points = [np.array(p, order="C") for p in ([pt] if packed else pt)]
         for k, p in enumerate(points):
             if p.dtype.name not in _STEPS:
                 raise TypeError(
