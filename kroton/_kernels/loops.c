@@ -203,6 +203,17 @@ UNARY(angle_c16, c16, f8, atan2(a.im, a.re))
 UNARY(angle_f4, f4, f4, atan2f(0.0f, a))
 UNARY(angle_f8, f8, f8, atan2(0.0, a))
 
+/* -- tests; NumPy 2.4's write wrong answers where the output is strided --------------------------- */
+
+UNARY(isnan_f4, f4, b1, a != a)
+UNARY(isnan_f8, f8, b1, a != a)
+UNARY(isnan_c8, c8, b1, a.re != a.re || a.im != a.im)
+UNARY(isnan_c16, c16, b1, a.re != a.re || a.im != a.im)
+UNARY(isinf_f4, f4, b1, fabsf(a) == INFINITY)
+UNARY(isinf_f8, f8, b1, fabs(a) == INFINITY)
+UNARY(isinf_c8, c8, b1, fabsf(a.re) == INFINITY || fabsf(a.im) == INFINITY)
+UNARY(isinf_c16, c16, b1, fabs(a.re) == INFINITY || fabs(a.im) == INFINITY)
+
 /* -- functions of a real number --------------------------------------------------------------------- */
 
 UNARY(round_away_loop_f4, f4, f4, round_away_f32(a))
@@ -211,7 +222,9 @@ UNARY(sigmoid_loop_f4, f4, f4, sigmoid_f32(a))
 UNARY(sigmoid_loop_f8, f8, f8, sigmoid_f64(a))
 UNARY(softplus_loop_f4, f4, f4, softplus_f32(a))
 UNARY(softplus_loop_f8, f8, f8, softplus_f64(a))
+UNARY(exp_loop_f4, f4, f4, exp_f32(a))
 UNARY(exp_loop_f8, f8, f8, exp_f64(a))
+UNARY(log_loop_f4, f4, f4, log_f32(a))
 UNARY(log_loop_f8, f8, f8, log_f64(a))
 UNARY(log1p_loop_f4, f4, f4, log1p_f32(a))
 UNARY(log1p_loop_f8, f8, f8, log1p_f64(a))
@@ -250,6 +263,11 @@ UNARY(tri_gamma_f8, f8, f8, tri_gamma_f64(a))
     ROW1("trunc", NUMBER, NUMBER, identity_##T)                                               \
     ROW1("round_half_to_even", NUMBER, NUMBER, identity_##T)                                  \
     ROW1("round_half_away_from_zero", NUMBER, NUMBER, identity_##T)
+#define ROW_TESTS(NAME, FUNCTION)                                                             \
+    ROW1(NAME, NPY_FLOAT32, NPY_BOOL, FUNCTION##_f4)                                          \
+    ROW1(NAME, NPY_FLOAT64, NPY_BOOL, FUNCTION##_f8)                                          \
+    ROW1(NAME, NPY_COMPLEX64, NPY_BOOL, FUNCTION##_c8)                                        \
+    ROW1(NAME, NPY_COMPLEX128, NPY_BOOL, FUNCTION##_c16)
 #define ROW_FLOATS(NAME, FUNCTION)                                                            \
     ROW1(NAME, NPY_FLOAT32, NPY_FLOAT32, FUNCTION##_f4)                                       \
     ROW1(NAME, NPY_FLOAT64, NPY_FLOAT64, FUNCTION##_f8)
@@ -281,13 +299,15 @@ const kroton_loop JOIN(kroton_loops_, KROTON_ISA)[] = {
     ROW1("angle", NPY_COMPLEX64, NPY_FLOAT32, angle_c8)
     ROW1("angle", NPY_COMPLEX128, NPY_FLOAT64, angle_c16)
     ROW_FLOATS("angle", angle)
+    ROW_TESTS("isnan", isnan)
+    ROW_TESTS("isinf", isinf)
     ROW_FLOATS("round_half_away_from_zero", round_away_loop)
     ROW_FLOATS("sigmoid", sigmoid_loop)
     ROW_FLOATS("softplus", softplus_loop)
 #if !defined(__AVX512F__)
-    /* NumPy vectorises these for AVX-512 only. */
-    ROW1("exp", NPY_FLOAT64, NPY_FLOAT64, exp_loop_f8)
-    ROW1("log", NPY_FLOAT64, NPY_FLOAT64, log_loop_f8)
+    /* NumPy vectorises most of these for AVX-512 only. */
+    ROW_FLOATS("exp", exp_loop)
+    ROW_FLOATS("log", log_loop)
     ROW_FLOATS("log1p", log1p_loop)
     ROW_FLOATS("expm1", expm1_loop)
 #endif
