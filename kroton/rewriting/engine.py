@@ -23,7 +23,7 @@ import traceback
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, cast
 
@@ -69,6 +69,8 @@ class Rule:
     """How many Applys, the first included, it looks at on a path from there to the inputs."""
     phase: str = ""
     """The name of its phase."""
+    pattern: tuple[Any, Any] | None = field(default=None, compare=False)
+    """Its two sides, if it was written as mathematics."""
 
     def __str__(self) -> str:
         return self.name
@@ -140,7 +142,9 @@ class Phase:
 
         heads, transform, depth, text = compile_rule(lhs, rhs, when, single)
         chosen = self.tags if tags is None else frozenset(tags)
-        return self.add(Rule(name or text, heads, transform, chosen, depth, self.name))
+        return self.add(
+            Rule(name or text, heads, transform, chosen, depth, self.name, (lhs, rhs))
+        )
 
     def rewriter(
         self, *heads: Head, name: str | None = None, tags: Iterable[str] | None = None,

@@ -79,16 +79,29 @@ def uniform_value(var: Variable) -> Any:
         value = np.asarray(data.flat[0]) if data.size and (data == data.flat[0]).all() else None
         var.tag.uniform_value = value
         return value
-    owner = var.owner
-    if owner is None:
+    if not _stands_for_constant(var):
         return None
-    kind = type(owner.op).__name__
-    if kind in _LOOKS_LIKE_CONSTANT or (kind == "Elemwise" and owner.op.name == "second"):
-        try:
-            return get_scalar_constant_value(var)
-        except NotScalarConstantError:
-            return None
-    return None
+    try:
+        return get_scalar_constant_value(var)
+    except NotScalarConstantError:
+        return None
+
+
+def _stands_for_constant(var: Variable) -> bool:
+    """Whether `var` is made from a constant by broadcasting, without asking for its elements."""
+    owner = var.owner
+    while owner is not None:
+        kind = type(owner.op).__name__
+        if kind in _LOOKS_LIKE_CONSTANT:
+            source = owner.inputs[0]
+        elif kind == "Elemwise" and owner.op.name == "second":
+            source = owner.inputs[1]
+        else:
+            return False
+        if isinstance(source, Constant):
+            return True
+        owner = source.owner
+    return False
 
 
 # ---- compilation -------------------------------------------------------------------------
@@ -136,8 +149,10 @@ def compile_rule(
         if when is not None and not when(Match(fgraph, out, names, env)):
             return None
         if build is None:
-            return rhs(Match(fgraph, out, names, env))
-        return build(env)
+            made = rhs(Match(fgraph, out, names, env))
+        else:
+            made = build(env)
+        return made if made is None or isinstance(made, Variable) else [made]
 
     return (lhs.head,), transform, _depth(lhs), text
 
@@ -496,6 +511,12 @@ def _builder(term: Any, names: dict[str, int]) -> Builder:
         raise TypeError(f"terms of {term.head.__name__} can stand on the left of a rule only")
     fields = [(name, _field_builder(value, names)) for name, value in term.fields]
     return lambda env: build(*[arg(env) for arg in args], **{n: f(env) for n, f in fields})
+
+
+def instantiate(term: Any, names: dict[str, Any]) -> Any:
+    """The expression that `term` is when its names stand for these Variables."""
+    places = {name: k for k, name in enumerate(names)}
+    return _builder(term, places)(list(names.values()))
 
 
 def _is_constant(term: Any) -> bool:
