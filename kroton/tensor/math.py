@@ -201,7 +201,6 @@ remainder = mod
 power = pow
 where = switch
 conjugate = conj
-tensor_copy = identity
 bitwise_and, bitwise_or, bitwise_xor, bitwise_not = and_, or_, xor, invert
 radians, degrees = deg2rad, rad2deg
 digamma = psi
@@ -302,7 +301,6 @@ _ALIASES = [
     "power",
     "where",
     "conjugate",
-    "tensor_copy",
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
