@@ -5,8 +5,6 @@ the phases `canonicalize`, `stabilize` and `specialize`, one file each; `kroton.
 says how to add some.
 """
 
-from importlib import import_module
-
 from kroton.rewriting.engine import (
     ANY,
     Phase,
@@ -31,22 +29,21 @@ from kroton.rewriting.passes import (
 )
 from kroton.rewriting.phases import canonicalize, specialize, stabilize
 
+# isort: split
 # The tables of rules and the other passes; each registers itself, and rules are tried in this
 # order.
-for _table in (
-    "constant_folding",
-    "arithmetic",
-    "broadcasting",
-    "shape",
-    "indexing",
-    "reductions",
-    "softmax",
-    "stabilization",
-    "specialization",
-    "fusion",
-    "inplace",
-):
-    import_module(f"{__name__}.{_table}")
+from kroton.rewriting import (  # noqa: F401  # noqa: F401  # noqa: F401
+    arithmetic,
+    blas,
+    broadcasting,
+    constant_folding,
+    crossentropy,
+    fusion,
+    inplace,
+    shape,
+    specialization,
+    stabilization,
+)
 
 __all__ = [
     "ANY",

@@ -1,0 +1,108 @@
+"""Softmax, logarithms and crossentropies become fused forms that neither overflow nor lose digits.
+
+The probabilities of a softmax may underflow to 0, of which the logarithm is minus infinity; the
+fused forms never take that logarithm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kroton.tensor as T
+from kroton.graph.basic import Apply, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.graph.traversal import ancestors
+from kroton.rewriting.phases import stabilize
+from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.nnet.crossentropy import (
+    CrossentropyCategorical1Hot,
+    CrossentropyCategorical1HotGrad,
+    CrossentropySoftmax1HotGrad,
+    CrossentropySoftmaxArgmax1Hot,
+)
+from kroton.tensor.nnet.softmax import LogSoftmax, Softmax, SoftmaxGrad
+
+
+def _scores_of(sm: Variable) -> tuple[Variable, int | None] | None:
+    """x and the axis, if `sm` is softmax(x)."""
+    node = sm.owner
+    if node is None:
+        return None
+    if type(node.op) is Softmax:
+        return node.inputs[0], node.op.axis
+    if type(node.op) is CrossentropySoftmaxArgmax1Hot and sm.index == 1:
+        return node.inputs[0], 1
+    return None
+
+
+@stabilize.rewriter(CrossentropyCategorical1Hot, name="crossentropy_of_softmax")
+def crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """-log(softmax(x)[i, y[i]]) and softmax(x) come from one fused Apply."""
+    sm, y = node.inputs
+    found = _scores_of(sm)
+    if found is None or found[1] != 1:
+        return None
+    x, _ = found
+    nll, fused_sm, _ = CrossentropySoftmaxArgmax1Hot().make_node(x, y).outputs
+    replacements = {node.outputs[0]: nll}
+    if len(fgraph.clients(sm)) > 1 and sm not in ancestors([y]):
+        replacements[sm] = fused_sm
+    return replacements
+
+
+@stabilize.rewriter(SoftmaxGrad, name="grad_of_crossentropy_of_softmax", depth=2)
+def grad_of_crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """The gradient through -log(sm[i, y[i]]) and softmax(x) = sm is g[i] (sm[i] - one at y[i])."""
+    inner, sm = node.inputs
+    if node.op.axis != 1 or inner.owner is None:
+        return None
+    if type(inner.owner.op) is not CrossentropyCategorical1HotGrad:
+        return None
+    g, p, y = inner.owner.inputs
+    return CrossentropySoftmax1HotGrad()(g, sm, y) if p is sm else None
+
+
+@stabilize.rewriter("log", name="log_of_softmax")
+def log_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """log(softmax(x)) -> logsoftmax(x)"""
+    found = _scores_of(node.inputs[0])
+    return None if found is None else LogSoftmax(found[1])(found[0])
+
+
+def _times(var: Variable, sm: Variable) -> Any:
+    """`var * sm`, without the product, if `var` is a quotient by `sm`; None if it is none."""
+    node = var.owner
+    if node is None or type(node.op) is not Elemwise:
+        return None
+    name = node.op.name
+    if name == "true_div":
+        above, below = node.inputs
+        if below is sm:
+            return above
+        over = _times(above, sm)
+        return None if over is None else over / below
+    if name == "reciprocal":
+        return T.constant(1, dtype=sm.type.dtype) if node.inputs[0] is sm else None
+    if name == "neg":
+        over = _times(node.inputs[0], sm)
+        return None if over is None else -over
+    if name == "mul":
+        a, b = node.inputs
+        over = _times(a, sm)
+        if over is not None:
+            return over * b
+        over = _times(b, sm)
+        return None if over is None else a * over
+    return None
+
+
+@stabilize.rewriter(SoftmaxGrad, name="grad_of_log_of_softmax", depth=5)
+def grad_of_log_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """The gradient through log(sm) and softmax(x) = sm is g - sum(g) sm, without a division."""
+    quotient, sm = node.inputs
+    g = _times(quotient, sm)
+    if g is None:
+        return None
+    if g.type.broadcastable != sm.type.broadcastable:
+        g = T.fill(sm, g)
+    return g - T.sum(g, axis=node.op.axis, keepdims=True) * sm
