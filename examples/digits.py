@@ -197,7 +197,7 @@ def draw(training: Training, weights: np.ndarray) -> Figure:
     loss, accuracy = left.subplots(2, 1, sharex=True)
     loss.plot(np.arange(1, len(training.losses) + 1) * epochs / len(training.losses),
               training.losses, linewidth=0.5, label="each minibatch")  # fmt: skip
-    loss.plot(np.arange(1, epochs + 1), np.reshape(training.losses, (epochs, -1)).mean(axis=1),
+    loss.plot(np.arange(epochs) + 0.5, np.reshape(training.losses, (epochs, -1)).mean(axis=1),
               label="mean of the epoch")  # fmt: skip
     loss.set(yscale="log", ylabel="training cost")
     loss.legend()
@@ -207,7 +207,7 @@ def draw(training: Training, weights: np.ndarray) -> Figure:
 
     columns = int(np.ceil(np.sqrt(weights.shape[1] * 1.25)))
     rows = -(-weights.shape[1] // columns)
-    images = right.subplots(rows, columns, squeeze=False).flat
+    images = right.subplots(rows, columns, squeeze=False).ravel()
     right.suptitle("learned weights")
     for image in images:
         image.set_axis_off()
