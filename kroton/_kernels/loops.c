@@ -245,6 +245,8 @@ UNARY(psi_f8, f8, f8, psi_f64(a))
 UNARY(tri_gamma_f4, f4, f4, (f4)tri_gamma_f64(a))
 UNARY(tri_gamma_f8, f8, f8, tri_gamma_f64(a))
 
+#include "reduce_loops.h"
+
 /* -- the table -------------------------------------------------------------------------------------- */
 
 #define ROW1(NAME, A, OUT, FUNCTION) {NAME, 1, {A}, OUT, FUNCTION},
@@ -318,5 +320,6 @@ const kroton_loop JOIN(kroton_loops_, KROTON_ISA)[] = {
     ROW_FLOATS("gammaln", gammaln)
     ROW_FLOATS("psi", psi)
     ROW_FLOATS("tri_gamma", tri_gamma)
+    REDUCE_ROWS
     {NULL},
 };

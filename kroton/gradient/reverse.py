@@ -179,7 +179,8 @@ def subgraph_grad(
     if start is None and cost is None:
         raise ValueError("subgraph_grad needs start, cost or both")
     params = list(dict.fromkeys([*wrt, *end]))
-    start_grads = cost_grads = None
+    start_grads: Any = None
+    cost_grads: Any = None
     if start is not None:
         start_grads = grad(
             None, params, consider_constant=end, disconnected_inputs="ignore", known_grads=start
@@ -444,7 +445,7 @@ def _check_wrt(var: Any) -> None:
         raise TypeError(f"can differentiate only by Variables, got {var!r}")
     if _is_discrete(var):
         raise TypeError(
-            f"cannot differentiate by {var}, whose dtype {var.type.dtype} is discrete; declare it "  # type: ignore[attr-defined]
+            f"cannot differentiate by {var}, whose dtype {var.type.dtype} is discrete; declare it "
             f"with a float dtype, or build the cost from {var}.astype('floatX') and "
             "differentiate by that"
         )

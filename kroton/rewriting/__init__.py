@@ -5,6 +5,8 @@ the phases `canonicalize`, `stabilize` and `specialize`, one file each; `kroton.
 says how to add some.
 """
 
+from importlib import import_module
+
 from kroton.rewriting.engine import (
     ANY,
     Phase,
@@ -29,21 +31,22 @@ from kroton.rewriting.passes import (
 )
 from kroton.rewriting.phases import canonicalize, specialize, stabilize
 
-# isort: split
 # The tables of rules and the other passes; each registers itself, and rules are tried in this
 # order.
-from kroton.rewriting import (  # noqa: F401  # noqa: F401  # noqa: F401
-    arithmetic,
-    blas,
-    broadcasting,
-    constant_folding,
-    crossentropy,
-    fusion,
-    inplace,
-    shape,
-    specialization,
-    stabilization,
-)
+for _table in (
+    "constant_folding",
+    "arithmetic",
+    "broadcasting",
+    "shape",
+    "indexing",
+    "reductions",
+    "softmax",
+    "stabilization",
+    "specialization",
+    "fusion",
+    "inplace",
+):
+    import_module(f"{__name__}.{_table}")
 
 __all__ = [
     "ANY",

@@ -23,13 +23,12 @@ def second_to_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
 
 @canonicalize.rewriter(Alloc, name="useless_alloc")
 def useless_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
-    """An alloc that stretches nothing, or one of an alloc."""
+    """An alloc that stretches nothing, or one of what is a broadcast itself."""
     value, out = node.inputs[0], node.outputs[0]
     if value.type.broadcastable == out.type.broadcastable:
         return value if out.type.in_same_class(value.type) else None
-    if value.owner is not None and type(value.owner.op) is Alloc:
-        return node.op(value.owner.inputs[0], *node.inputs[1:])
-    return None
+    small = None if isinstance(value, Constant) else _narrow(value)
+    return None if small is None else node.op(small, *node.inputs[1:])
 
 
 def _narrow(var: Variable) -> Variable | None:

@@ -142,9 +142,7 @@ class Phase:
 
         heads, transform, depth, text = compile_rule(lhs, rhs, when, single)
         chosen = self.tags if tags is None else frozenset(tags)
-        return self.add(
-            Rule(name or text, heads, transform, chosen, depth, self.name, (lhs, rhs))
-        )
+        return self.add(Rule(name or text, heads, transform, chosen, depth, self.name, (lhs, rhs)))
 
     def rewriter(
         self, *heads: Head, name: str | None = None, tags: Iterable[str] | None = None,
@@ -410,25 +408,22 @@ def fit(old: Variable, new: Any) -> Variable | None:
     found = new.type
     if wanted is found:
         return cast(Variable, new)
-    if wanted.in_same_class(found):
-        if not isinstance(wanted, TensorType) or wanted.broadcastable == found.broadcastable:
-            return cast(Variable, new)
-        # An extent that is known to be 1 here may be any there.
-        stretched = stretch(new, old)
-        return cast(Variable, new) if stretched is None else stretched
     if not (isinstance(wanted, TensorType) and isinstance(found, TensorType)):
-        return None
+        return cast(Variable, new) if wanted.in_same_class(found) else None
     if wanted.dtype != found.dtype or len(found.shape) > len(wanted.shape):
         return None
     missing = len(wanted.shape) - len(found.shape)
-    aligned = (1,) * missing + found.shape
-    if aligned != wanted.shape:
-        if any(w is not None and f != w and f != 1 for w, f in zip(wanted.shape, aligned)):
+    narrow = missing > 0
+    for w, f in zip(wanted.shape[missing:], found.shape):
+        if f == w:
+            continue
+        if w == 1 or (w is not None and f != 1):
             return None
-        if any(w == 1 and f != 1 for w, f in zip(wanted.shape, aligned)):
-            return None
-    stretched = stretch(new, old)
-    return stretched if stretched is not None and wanted.in_same_class(stretched.type) else None
+        narrow = narrow or f == 1
+    # An extent of 1 where that of an Elemwise's result is unknown has yet to be stretched.
+    if narrow and old.owner is not None and isinstance(old.owner.op, Elemwise):
+        return stretch(new, old)
+    return cast(Variable, new) if wanted.in_same_class(found) else None
 
 
 def stretch(value: Variable, like: Variable) -> Variable | None:

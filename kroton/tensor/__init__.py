@@ -3,7 +3,9 @@
 NumPy's functions under the lineage's names, on Variables.
 """
 
-# ruff: noqa: F403, I001 - the order is that of dependence, each module lists its public names
+# ruff: noqa: F401, F403, I001 - the order is that of dependence, each module lists its public names
+import typing
+
 from kroton.tensor.type import (
     TensorType,
     complex_dtypes,
@@ -39,3 +41,8 @@ from kroton.tensor.argmax import *
 from kroton.tensor.cumulative import *
 from kroton.tensor.products import *
 from kroton.tensor import nnet
+
+if typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> typing.Any:
+        """Many public functions are made from tables, which type checkers cannot see."""

@@ -16,6 +16,7 @@ from kroton.graph.nulltype import DisconnectedType
 from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable, constant
 from kroton.tensor.elemwise import cast
+from kroton.tensor.shape import as_dtype, as_extent
 from kroton.tensor.type import TensorType, complex_dtypes, discrete_dtypes, dtype_of
 
 __all__ = ["ARange", "arange", "linspace"]
@@ -40,7 +41,7 @@ class ARange(Op):
                 raise TypeError(f"arange: {name} must be a real scalar, got {v} of type {v.type}")
         common = dtype_of(np.result_type(*(v.type.dtype for v in inputs)))
         common = "int64" if common in discrete_dtypes else common
-        inputs = [cast(v, common) for v in inputs]
+        inputs = [as_dtype(v, common) for v in inputs]
         n = None
         if all(isinstance(v, Constant) for v in inputs):
             n = arange_length(*(v.data for v in inputs))
@@ -189,9 +190,13 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype:
     start, stop = as_tensor_variable(start), as_tensor_variable(stop)
     real = np.result_type(start.type.dtype, stop.type.dtype, config.floatX)
     name = dtype_of(real) if dtype is None else dtype_of(dtype)
-    count = T.as_extent(num)
-    position = cast(arange(count), name)
+    count = as_extent(num)
+    wide = dtype_of(real)
+    start, stop = as_dtype(start, wide), as_dtype(stop, wide)
+    position = arange(count)
     gaps = T.maximum(T.sub(count, 1), 1) if endpoint else T.maximum(count, 1)
-    share = T.true_div(position, cast(gaps, name))
-    # Each end is met exactly: at share 1 the first term vanishes.
-    return cast(T.add(T.mul(T.sub(1, share), start), T.mul(share, stop)), name)
+    step = T.true_div(T.sub(stop, start), cast(gaps, wide))
+    spaced = T.add(T.mul(cast(position, wide), step), start)
+    if endpoint:
+        spaced = T.switch(T.eq(position, gaps), stop, spaced)
+    return cast(spaced, name)

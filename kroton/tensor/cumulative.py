@@ -12,7 +12,6 @@ import kroton.tensor as T
 from kroton.graph.basic import Apply
 from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable
-from kroton.tensor.elemwise import cast
 from kroton.tensor.reduction import accumulated_dtype, normalized_axes, zero_gradient
 from kroton.tensor.type import TensorType, continuous_dtypes
 

@@ -15,8 +15,7 @@ from kroton.graph.nulltype import DisconnectedType
 from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.dimshuffle import normalized_axis
-from kroton.tensor.elemwise import cast
-from kroton.tensor.shape import static_extent, sum_of_extents, vector_item
+from kroton.tensor.shape import as_dtype, static_extent, sum_of_extents, vector_item
 from kroton.tensor.type import TensorType, discrete_dtypes, dtype_of, integer_dtypes
 
 __all__ = [
@@ -56,7 +55,7 @@ class Join(Op):
         if not 0 <= self.axis < ndim:
             raise ValueError(f"tensors of {ndim} dimensions cannot be joined along {self.axis}")
         dtype = dtype_of(np.result_type(*(v.type.dtype for v in variables)))
-        variables = [cast(v, dtype) for v in variables]
+        variables = [as_dtype(v, dtype) for v in variables]
         shape: list[int | None] = []
         for d in range(ndim):
             extents = [v.type.shape[d] for v in variables]
@@ -140,7 +139,7 @@ class Split(Op):
             )
         if not 0 <= self.axis < x.type.ndim:
             raise ValueError(f"{x} of {x.type.ndim} dimensions cannot be split along {self.axis}")
-        sizes = cast(sizes, "int64")
+        sizes = as_dtype(sizes, "int64")
         known: list[int | None] = [None] * self.len_splits
         if isinstance(sizes, Constant) or (
             sizes.owner is not None and type(sizes.owner.op) is T.MakeVector
@@ -282,7 +281,7 @@ def stack(tensors: Sequence[Any], axis: Any = 0) -> Any:
         If it is empty or the shapes differ (at run time if not known before).
     """
     if isinstance(tensors, Variable) and tensors.type.ndim:
-        tensors = list(tensors)  # type: ignore[call-overload]
+        tensors = list(tensors)
     if not isinstance(tensors, (tuple, list)):
         raise TypeError(f"stack takes a list or tuple of tensors, got {tensors!r}")
     if not tensors:
@@ -306,7 +305,7 @@ def stacklists(arg: Any) -> Any:
     Examples
     --------
     >>> import kroton.tensor as T
-    >>> a, b, c, d = T.scalars("a b c d")
+    >>> a, b, c, d = T.scalars("abcd")
     >>> T.stacklists([[a, b], [c, d]]).type.shape
     (2, 2)
     """

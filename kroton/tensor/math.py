@@ -6,7 +6,6 @@ Variables or whatever `as_tensor_variable` takes; they broadcast and promote as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from kroton import scalar
@@ -16,14 +15,11 @@ elementwise: dict[str, Elemwise] = {}
 """The shared Elemwise of each scalar operation, by its name."""
 
 
-def _elementwise(name: str, formula: str, **parameters: str) -> Callable[..., Any]:
-    """The public function of scalar operation `name`, documented by its formula.
-
-    `parameters` gives what a parameter means where the formula does not say it.
-    """
+def _elementwise(name: str, formula: str) -> Any:
+    """The public function of scalar operation `name`, documented by its formula."""
     op = Elemwise(scalar.ops[name])
     elementwise[name] = op
-    function: Callable[..., Any]
+    function: Any
     if op.scalar_op.nin == 1:
 
         def function(x: Any) -> Any:
@@ -44,28 +40,29 @@ def _elementwise(name: str, formula: str, **parameters: str) -> Callable[..., An
         "    Inputs are tensors, or what can be read as tensors; the result has their broadcast\n"
         "    shape and the dtype that NumPy gives (float32 where that would be float16).\n"
     )
-    function.op = op  # type: ignore[attr-defined]
+    function.op = op
     return function
 
 
-def _chained(name: str, formula: str) -> Callable[..., Any]:
+def _chained(name: str, formula: str) -> Any:
     """The public function of an associative operation, for two or more inputs."""
     op = Elemwise(scalar.ops[name])
     elementwise[name] = op
 
-    def function(a: Any, b: Any, *more: Any) -> Any:
+    def chained(a: Any, b: Any, *more: Any) -> Any:
         result = op(a, b)
         for x in more:
             result = op(result, x)
         return result
 
+    function: Any = chained
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
         f"{name}(a, b, ...) = {formula}, for each element, from the left to the right.\n\n"
         "    Inputs are tensors, or what can be read as tensors; the result has their broadcast\n"
         "    shape and the dtype that NumPy gives.\n"
     )
-    function.op = op  # type: ignore[attr-defined]
+    function.op = op
     return function
 
 
@@ -288,27 +285,107 @@ def xlogx(x: Any) -> Any:
     return xlogy0(x, x)
 
 
-_ALIASES = [
+__all__ = [
     "abs",
+    "abs_",
     "absolute",
-    "sign",
-    "square",
-    "inv",
-    "divide",
-    "floor_div",
-    "floor_divide",
-    "remainder",
-    "power",
-    "where",
-    "conjugate",
+    "add",
+    "allclose",
+    "and_",
+    "angle",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
     "bitwise_and",
+    "bitwise_not",
     "bitwise_or",
     "bitwise_xor",
-    "bitwise_not",
-    "radians",
+    "ceil",
+    "ceil_intdiv",
+    "clip",
+    "conj",
+    "conjugate",
+    "copysign",
+    "cos",
+    "cosh",
+    "deg2rad",
     "degrees",
     "digamma",
+    "divide",
+    "divmod",
+    "eq",
+    "erf",
+    "erfc",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "floor_div",
+    "floor_divide",
+    "gamma",
+    "gammaln",
+    "ge",
+    "gt",
+    "hypot",
+    "identity",
+    "imag",
+    "int_div",
+    "inv",
+    "invert",
+    "iround",
+    "isclose",
+    "isinf",
+    "isnan",
+    "le",
+    "left_shift",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "lt",
+    "maximum",
+    "minimum",
+    "mod",
+    "mul",
+    "neg",
+    "neq",
+    "or_",
+    "pow",
+    "power",
+    "psi",
+    "rad2deg",
+    "radians",
+    "real",
+    "reciprocal",
+    "remainder",
+    "right_shift",
+    "round",
+    "round_half_away_from_zero",
+    "round_half_to_even",
+    "second",
+    "sgn",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "softplus",
+    "sqr",
+    "sqrt",
+    "square",
+    "sub",
+    "switch",
+    "tan",
+    "tanh",
+    "tri_gamma",
+    "true_div",
+    "trunc",
+    "where",
+    "xlogx",
+    "xlogy0",
+    "xor",
 ]
-_COMPOSED = ["round", "iround", "divmod", "ceil_intdiv", "isclose", "allclose", "xlogy0", "xlogx"]
-
-__all__ = list(dict.fromkeys([*elementwise, "abs_", *_ALIASES, *_COMPOSED]))

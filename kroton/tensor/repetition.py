@@ -15,8 +15,7 @@ from kroton.graph.nulltype import DisconnectedType
 from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.dimshuffle import normalized_axes, normalized_axis
-from kroton.tensor.elemwise import cast
-from kroton.tensor.shape import product_of_extents, shape_tuple, static_extent
+from kroton.tensor.shape import as_dtype, product_of_extents, shape_tuple, static_extent
 from kroton.tensor.type import TensorType, discrete_dtypes, integer_dtypes
 
 __all__ = ["Repeat", "flip", "repeat", "roll", "tile"]
@@ -40,7 +39,7 @@ class Repeat(Op):
             )
         if not 0 <= self.axis < x.type.ndim:
             raise ValueError(f"{x} of type {x.type} has no dimension {self.axis}")
-        repeats = cast(repeats, "int64")
+        repeats = as_dtype(repeats, "int64")
         n = x.type.shape[self.axis]
         count = repeats.type.shape[0] if repeats.type.ndim else None
         if n is not None and count is not None and n != count:

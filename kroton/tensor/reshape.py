@@ -15,11 +15,11 @@ from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.nulltype import DisconnectedType
 from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable, constant
-from kroton.tensor.elemwise import cast
 from kroton.tensor.shape import (
     MakeVector,
     Shape,
     Shape_i,
+    as_dtype,
     as_extents,
     product_of_extents,
     shape_tuple,
@@ -55,7 +55,7 @@ class Reshape(Op):
             raise ValueError(
                 f"{self} takes {self.ndim} extents, the shape {shape} has {shape.type.shape[0]}"
             )
-        shape = cast(shape, "int64")
+        shape = as_dtype(shape, "int64")
         static = static_target(x.type.shape, _stated(shape, self.ndim))
         return Apply(self, [x, shape], [TensorType(x.type.dtype, static)()])
 

@@ -129,7 +129,7 @@ class MakeVector(Op):
                         f"input {k} of {self}, {x} of dtype {x.type.dtype}, "
                         f"does not fit into dtype {self.dtype}"
                     )
-                x = cast(x, self.dtype)
+                x = as_dtype(x, self.dtype)
             variables.append(x)
         return Apply(self, variables, [TensorType(self.dtype, (len(variables),))()])
 
@@ -172,6 +172,13 @@ def make_vector(*scalars: Any, dtype: Any = None) -> Any:
     return MakeVector(name)(*variables)
 
 
+def as_dtype(v: Any, dtype: str) -> Any:
+    """`v` cast to `dtype`; a constant stays a constant, so that it says a static shape."""
+    if isinstance(v, Constant) and v.type.dtype != dtype:
+        return constant(v.data.astype(dtype))
+    return cast(v, dtype)
+
+
 # ---- extents -----------------------------------------------------------------------------
 
 
@@ -186,11 +193,7 @@ def as_extent(e: Any) -> Any:
     v = as_tensor_variable(e)
     if v.type.ndim != 0 or v.type.dtype not in integer_dtypes:
         raise TypeError(f"an extent must be an integer scalar, got {e!r} of type {v.type}")
-    if v.type.dtype == "int64":
-        return v
-    if isinstance(v, Constant):
-        return constant(int(v.data), dtype="int64")
-    return cast(v, "int64")
+    return as_dtype(v, "int64")
 
 
 def as_extents(shape: Any) -> list[Any]:

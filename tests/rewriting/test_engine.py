@@ -8,13 +8,11 @@ import sys
 import warnings
 from typing import Any
 
-import numpy as np
 import pytest
 
 import kroton.tensor as T
 from kroton.config import config
 from kroton.graph import FunctionGraph
-from kroton.graph.evaluation import interpret
 from kroton.rewriting import (
     ANY,
     Observer,
@@ -124,20 +122,6 @@ def test_a_result_without_the_extents_is_broadcast() -> None:
     fgraph = FunctionGraph([s], [log_(add_([1.0, 1.0, 1.0], s))])
     run(phase, fgraph)
     assert fgraph.outputs[0].type.shape == (3,)
-
-
-def test_an_extent_of_one_that_was_stretched_is_broadcast_again() -> None:
-    phase = Phase("p")
-
-    @phase.rewriter("add")
-    def drop_the_left(fgraph: FunctionGraph, node: Any) -> Any:
-        return node.inputs[1]
-
-    vector, one = T.dvector("vector"), T.tensor("float64", (1,), "one")
-    fgraph = FunctionGraph([vector, one], [add_(vector, one)])
-    run(phase, fgraph)
-    (result,) = interpret(fgraph.inputs, fgraph.outputs)(np.zeros(3), np.full(1, 4.0))
-    assert result.tolist() == [4.0, 4.0, 4.0]
 
 
 def test_nary_takes_one_term_and_keeps_the_rest() -> None:
@@ -265,9 +249,8 @@ def test_a_trace_lists_replacements_in_order() -> None:
     v = T.dvector("v")
     trace = RewriteTrace()
     run(phase, FunctionGraph([v], [neg_(neg_(log_(add_(1, v))))]), trace)
-    assert [line.rule for line in trace.replacements] == [
-        "log(1 + x) -> log1p(x)", "-(-x) -> x",
-    ] or [line.rule for line in trace.replacements] == ["log(1 + x) -> log1p(x)", "--x -> x"]  # fmt: skip
+    found = [line.rule for line in trace.replacements]
+    assert found == ["log(1 + x) -> log1p(x)", "--x -> x"]
 
 
 def test_what_is_made_remembers_the_users_line() -> None:

@@ -41,7 +41,10 @@ def dtypes_for(kinds: str) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def fired(rule: Rule, dtype: str, shape: tuple[int, ...], ndims: dict[str, int]) -> list[Any]:
+def fired(
+    rule: Rule, dtype: str, shape: tuple[int, ...], ndims: dict[str, int],
+    narrow: dict[str, tuple[bool, ...]] | None = None,
+) -> list[Any]:  # fmt: skip
     """Expressions of the left side on which the rule fires: (inputs, before, after)."""
     names = names_of(rule.pattern[0])
     constants = [name for name, what in names.items() if isinstance(what, C)]
@@ -52,11 +55,18 @@ def fired(rule: Rule, dtype: str, shape: tuple[int, ...], ndims: dict[str, int])
     for values in itertools.product(CONSTANTS, repeat=len(constants)):
         given_: dict[str, Any] = {}
         for name, value in zip(constants, values):
-            kind = dtype if not names[name].kinds or np.dtype(dtype).kind in names[name].kinds else "float64"
+            kind = (
+                dtype
+                if not names[name].kinds or np.dtype(dtype).kind in names[name].kinds
+                else "float64"
+            )
             given_[name] = T.constant(np.array(value, dtype=kind))
         for name in free:
             ndim = ndims.get(name, len(shape))
-            pattern = tuple(None if e != 1 else 1 for e in shape[len(shape) - ndim :])
+            ones = (narrow or {}).get(name, (False,) * len(shape))[len(shape) - ndim :]
+            pattern = tuple(
+                1 if one or e == 1 else None for e, one in zip(shape[len(shape) - ndim :], ones)
+            )
             given_[name] = T.TensorType(dtype, pattern)(name)
         if rule.name == "switch of a constant":
             given_["z"] = T.constant(np.array(True))
@@ -95,10 +105,12 @@ def test_each_rule_keeps_the_values(rule: Rule, data: Any) -> None:
     ndims = {name: data.draw(st.integers(0, len(shape))) for name in names}
     seed = data.draw(st.integers(0, 2**31))
     rng = np.random.default_rng(seed)
-    for reference, fgraph in fired(rule, dtype, shape, ndims):
+    narrow = {name: tuple(data.draw(st.booleans()) for _ in shape) for name in names}
+    for reference, fgraph in fired(rule, dtype, shape, ndims, narrow):
         values = []
         for v in reference.inputs:
-            extents = [shape[len(shape) - v.type.ndim + d] for d in range(v.type.ndim)]
+            full = shape[len(shape) - v.type.ndim :]
+            extents = [1 if e == 1 else n for e, n in zip(v.type.shape, full)]
             drawn = rng.uniform(-3, 3, size=extents)
             values.append(np.asarray(drawn).astype(v.type.dtype))
         (before,) = interpret(reference.inputs, reference.outputs)(*values)
