@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-import kroton.tensor as T
+import kroton.tensor
+from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.identity import ViewOp
@@ -40,6 +41,8 @@ from kroton.rewriting.pattern import (
     z,
 )
 from kroton.rewriting.phases import canonicalize
+
+T: Any = kroton.tensor
 
 c, d = C("c"), C("d")
 rule = canonicalize.rule
@@ -131,7 +134,7 @@ def cast_of_cast(fgraph: FunctionGraph, node: Apply) -> Any:
 
 
 def _is_cast(node: Apply) -> bool:
-    return node.op.name.startswith("cast{")
+    return type(node.op.scalar_op) is scalar.Cast
 
 
 @canonicalize.rewriter(ViewOp, name="view_of_itself", depth=1)

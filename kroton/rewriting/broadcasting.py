@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import kroton.tensor as T
+import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.engine import fit
@@ -13,6 +13,8 @@ from kroton.rewriting.phases import canonicalize
 from kroton.tensor.creation import Alloc
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
+
+T: Any = kroton.tensor
 
 
 @canonicalize.rewriter("second", name="second_to_alloc")
@@ -31,25 +33,25 @@ def useless_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
     return None if small is None else node.op(small, *node.inputs[1:])
 
 
-def _narrow(var: Variable) -> Variable | None:
+def _narrow(var: Variable) -> Any:
     """What `var` is a broadcast of, if it is one that an Elemwise does by itself."""
     if isinstance(var, Constant):
         if var.type.ndim:
             value = uniform_value(var)
             if value is not None:
-                return T.constant(value)  # type: ignore[no-any-return]
+                return T.constant(value)
         return None
     owner = var.owner
     if owner is None:
         return None
     if type(owner.op) is Alloc:
-        return owner.inputs[0]  # type: ignore[no-any-return]
+        return owner.inputs[0]
     if type(owner.op) is DimShuffle:
         order = owner.op.new_order
         ndim = owner.inputs[0].type.ndim
         missing = len(order) - ndim
         if missing > 0 and order == ("x",) * missing + tuple(range(ndim)):
-            return owner.inputs[0]  # type: ignore[no-any-return]
+            return owner.inputs[0]
     return None
 
 

@@ -31,7 +31,8 @@ def constant_folding(fgraph: FunctionGraph, node: Apply) -> list[Any] | None:
     for out in node.outputs:
         if not isinstance(out.type, TensorType):
             return None
-        if None not in out.type.shape and prod(out.type.shape) > max(LIMIT, given):
+        extents: Any = out.type.shape
+        if None not in extents and prod(extents) > max(LIMIT, given):
             return None
     storage: list[list[Any]] = [[None] for _ in node.outputs]
     try:

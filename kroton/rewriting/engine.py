@@ -431,7 +431,8 @@ def stretch(value: Variable, like: Variable) -> Variable | None:
     node = like.owner
     if node is None or not isinstance(node.op, Elemwise):
         return None
-    import kroton.tensor as T
+    from kroton.tensor.creation import alloc
+    from kroton.tensor.shape import shape_i
 
     shape: list[Any] = []
     ndim = like.type.ndim
@@ -441,10 +442,10 @@ def stretch(value: Variable, like: Variable) -> Variable | None:
                 known = var.type.shape
                 k = d - (ndim - len(known))
                 if k >= 0 and known[k] != 1:
-                    extent = T.shape_i(var, k)
+                    extent = shape_i(var, k)
                     break
         shape.append(extent)
-    return T.alloc(value, *shape)  # type: ignore[no-any-return]
+    return cast(Variable, alloc(value, *shape))
 
 
 class _Budget:

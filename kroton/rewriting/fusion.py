@@ -49,7 +49,7 @@ class Fusion(Pass):
             started = perf_counter()
             root = region.members[0]
             old = root.outputs[0]
-            new = fuse(region.members[::-1])
+            new: Any = fuse(region.members[::-1])
             new.owner.trace = root.trace
             fgraph.replace(old, new, self.name)
             if observer is not None:

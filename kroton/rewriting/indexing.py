@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import kroton.tensor as T
+import kroton.tensor
 from kroton.graph.basic import Apply
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.phases import canonicalize
 from kroton.tensor.indexing import FULL, Slice
 from kroton.tensor.shape import MakeVector
 from kroton.tensor.subtensor import Subtensor
+
+T: Any = kroton.tensor
 
 
 @canonicalize.rewriter(Subtensor, name="element_of_vector")

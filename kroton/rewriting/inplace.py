@@ -15,7 +15,7 @@ whose new value it is).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -24,7 +24,9 @@ from kroton.graph.destroyhandler import DestroyHandler
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.observer import Observer
 from kroton.rewriting.passes import Pass, Selection, register_pass
+from kroton.tensor.advanced_subtensor import AdvancedIncSubtensor
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.subtensor import IncSubtensor
 
 Choices = Iterable[tuple[int, Any]]
 Announcement = Callable[[Apply], Choices]
@@ -56,6 +58,13 @@ def elemwise_in_place(node: Apply) -> Choices:
     for k, var in enumerate(node.inputs):
         if var.type == wanted and wanted.ndim:
             yield k, Elemwise(op.scalar_op, ((0, k),))
+
+
+@inplace_version(IncSubtensor, AdvancedIncSubtensor)
+def inc_subtensor_in_place(node: Apply) -> Choices:
+    """An indexed assignment or addition into its first input."""
+    if not node.op.inplace:
+        yield 0, replace(node.op, inplace=True)
 
 
 class _Memory:

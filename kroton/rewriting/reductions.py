@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import kroton.tensor as T
+import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
@@ -14,6 +14,8 @@ from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise, cast
 from kroton.tensor.reduction import CAReduce
 from kroton.tensor.shape import product_of_extents
+
+T: Any = kroton.tensor
 
 
 def _without(x: Variable, axes: tuple[int, ...]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import kroton.tensor as T
+import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.op import ShapeError
@@ -12,6 +12,8 @@ from kroton.rewriting.phases import canonicalize
 from kroton.tensor.reshape import Reshape
 from kroton.tensor.shape import MakeVector, Shape, Shape_i, SpecifyShape, Unbroadcast, as_extent
 from kroton.tensor.type import TensorType
+
+T: Any = kroton.tensor
 
 
 @canonicalize.rewriter(Shape, name="shape_to_extents", depth=1)
@@ -21,11 +23,11 @@ def shape_to_extents(fgraph: FunctionGraph, node: Apply) -> Any:
     return T.make_vector(*[T.shape_i(x, d) for d in range(x.type.ndim)], dtype="int64")
 
 
-def known_shape(var: Variable) -> tuple[Any, ...]:
+def known_shape(var: Variable) -> Any:
     """The extents of a Variable: ints where they are known, else Shape_i of it."""
     if not isinstance(var.type, TensorType):
         return ()
-    return T.shape_tuple(var)  # type: ignore[no-any-return]
+    return T.shape_tuple(var)
 
 
 @canonicalize.rewriter(Shape_i, name="infer_extent")

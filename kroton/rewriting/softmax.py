@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import kroton.tensor as T
+import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
@@ -13,6 +13,8 @@ from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.nnet.softmax import Softmax
 from kroton.tensor.reduction import CAReduce, with_axes
+
+T: Any = kroton.tensor
 
 
 def _owner(var: Variable, name: str) -> Apply | None:
@@ -188,4 +190,4 @@ def _is_shifted(x: Variable, axis: int) -> bool:
         return False
     m = difference.inputs[1]
     place = axis - (x.type.ndim - m.type.ndim)
-    return place < 0 or m.type.shape[place] == 1
+    return bool(place < 0 or m.type.shape[place] == 1)

@@ -1,0 +1,187 @@
+"""Fills and allocs vanish, shapes are known without values, reductions lose what is constant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kroton.tensor as T
+from kroton.gradient import grad
+from kroton.graph import FunctionGraph, Op
+from kroton.graph.basic import Apply
+from kroton.graph.evaluation import interpret
+from kroton.rewriting import get_optimizer
+
+OPTIMIZER = get_optimizer("fast_run").excluding("fusion", "inplace")
+
+
+def optimized(inputs: list[Any], outputs: list[Any], optimizer: Any = OPTIMIZER) -> FunctionGraph:
+    fgraph = FunctionGraph(inputs, outputs)
+    optimizer.apply(fgraph)
+    fgraph.check_integrity()
+    return fgraph
+
+
+def ops(fgraph: FunctionGraph) -> list[str]:
+    return [str(node.op) for node in fgraph.toposort()]
+
+
+def same(inputs: list[Any], outputs: list[Any], *values: Any, **kwargs: Any) -> FunctionGraph:
+    """The optimized graph, after checking that it computes the same."""
+    fgraph = optimized(inputs, outputs)
+    before = interpret(inputs, outputs)(*values)
+    after = interpret(fgraph.inputs, fgraph.outputs)(*values)
+    for a, b in zip(after, before):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, **kwargs)
+    return fgraph
+
+
+v, w = T.dvectors("v", "w")
+m = T.dmatrix("m")
+V, W, M = np.arange(3.0), np.ones(3), np.arange(6.0).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        (lambda: T.zeros_like(v) + v, []),
+        (lambda: T.ones_like(v) * v, []),
+        (lambda: T.fill(v, 2.0) * v, ["Elemwise{mul}"]),
+        (lambda: T.fill(v, 2.0) * T.fill(v, 3.0), ["Shape_i{0}", "Alloc"]),
+        (lambda: T.exp(T.zeros_like(v)), ["Shape_i{0}", "Alloc"]),
+        (lambda: v.dimshuffle("x", 0) + m, ["Elemwise{add}"]),
+        (lambda: m.dimshuffle(1, 0).dimshuffle(1, 0), []),
+        (lambda: m.T.T, []),
+        (lambda: T.fill(m, 1.0).sum(axis=0) * v, ["Shape_i{0}", "Elemwise{cast{float64}}", "Elemwise{mul}"]),
+        (lambda: T.exp(v).shape[0], ["Shape_i{0}"]),
+        (lambda: T.dot(m, m.T).shape[1], ["Shape_i{0}"]),
+        (lambda: (T.exp(v).sum() + v).size, ["Shape_i{0}"]),
+        (lambda: T.log(m).reshape((-1, 2)).reshape((6,)).shape[0], []),
+        (lambda: v[:], []),
+        (lambda: (3 * m).sum(axis=0), ["Sum{axes=[0]}", "Elemwise{mul}"]),
+        (lambda: m.sum(axis=1).sum(), ["Sum{axes=[0, 1]}"]),
+        (lambda: m.T.sum(), ["Sum{axes=[0, 1]}"]),
+        (lambda: (-v).sum(), ["Sum{axes=[0]}", "Elemwise{neg}"]),
+        (lambda: m.reshape((-1,)).reshape((-1,)), ["Reshape{1}"]),
+        (lambda: T.constant(np.arange(3.0)) * 2 + 1, []),
+        (lambda: grad((v * 3).sum(), v), ["Shape_i{0}", "Alloc"]),
+        (lambda: grad(T.sqr(v).sum(), v), ["Elemwise{mul}"]),
+    ],
+)  # fmt: skip
+def test_what_needs_no_computation_is_not_computed(expression: Any, expected: list[str]) -> None:
+    fgraph = same([v, w, m], [expression()], V, W, M)
+    assert ops(fgraph) == expected
+
+
+def test_a_mean_gradient_is_one_scalar_spread_over_the_shape() -> None:
+    fgraph = same([m], [grad(m.mean(), m)], M)
+    assert ops(fgraph)[-1] == "Alloc"
+    assert all(node.outputs[0].type.ndim == 0 for node in fgraph.toposort()[:-1])
+
+
+def test_softmax_and_its_logarithm_are_recognized_from_their_textbook_forms() -> None:
+    e = T.exp(m)
+    for expression, op in (
+        (e / e.sum(axis=1, keepdims=True), "Softmax{axis=1}"),
+        (e / e.sum(axis=0), "Softmax{axis=0}"),
+        (e / e.sum(), "Softmax{axis=None}"),
+        (m - T.log(e.sum(axis=1, keepdims=True)), "LogSoftmax{axis=1}"),
+        (T.log(e / e.sum(axis=1, keepdims=True)), "LogSoftmax{axis=1}"),
+        (grad(T.log(e.sum(axis=1)).sum(), m), "Softmax{axis=1}"),
+        (T.nnet.softmax(m - m.max(axis=1, keepdims=True)), "Softmax{axis=1}"),
+    ):
+        assert ops(same([m], [expression], M)) == [op]
+
+
+def test_the_logarithm_of_a_sum_of_exponentials_does_not_overflow() -> None:
+    fgraph = same([m], [T.log(T.exp(m).sum(axis=1))], M)
+    run = interpret(fgraph.inputs, fgraph.outputs)
+    big = np.array([[1000.0, 1000.0], [-np.inf, -np.inf], [np.inf, 0.0], [-1e4, -1e4]])
+    (value,) = run(big)
+    np.testing.assert_allclose(value, [1000 + np.log(2), -np.inf, np.inf, -1e4 + np.log(2)])
+
+
+class Failing(Op):
+    __props__ = ()
+
+    def make_node(self, x: Any) -> Apply:
+        return Apply(self, [T.as_tensor_variable(x)], [T.dscalar()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        raise ValueError("only at run time")
+
+
+class Unfoldable(Failing):
+    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+        output_storage[0][0] = np.array(1.0)
+
+    def do_constant_folding(self, node: Any) -> bool:
+        return False
+
+
+def test_what_raises_or_refuses_is_not_folded() -> None:
+    for op in (Failing(), Unfoldable()):
+        fgraph = optimized([], [op(T.constant(1.0))])
+        assert len(fgraph.toposort()) == 1
+
+
+def test_a_big_result_of_small_constants_is_not_kept() -> None:
+    column = T.constant(np.arange(400.0).reshape(400, 1))
+    row = T.constant(np.arange(400.0).reshape(1, 400))
+    assert len(optimized([], [column + row]).toposort()) == 1
+    assert len(optimized([], [column + 1]).toposort()) == 0
+
+
+def test_a_constant_is_folded_once() -> None:
+    calls = []
+
+    class Counting(Failing):
+        def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+            calls.append(node)
+            output_storage[0][0] = np.array(2.0)
+
+    x = T.dvector("x")
+    optimized([x], [x * Counting()(T.constant(1.0)) + Counting()(T.constant(1.0))])
+    assert len(calls) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_random_broadcasts_keep_their_values(data: Any) -> None:
+    ndim = data.draw(st.integers(1, 2))
+    shape = tuple(data.draw(st.integers(0, 3)) for _ in range(ndim))
+    full = T.TensorType("float64", (None,) * ndim)("full")
+    s = T.dscalar("s")
+    pool: list[Any] = [full, s, T.constant(2.0)]
+    for _ in range(data.draw(st.integers(1, 6))):
+        a = data.draw(st.sampled_from(pool))
+        b = data.draw(st.sampled_from(pool))
+        kind = data.draw(
+            st.sampled_from(["fill", "like", "add", "mul", "pad", "sum", "keep", "sub"])
+        )
+        if kind == "fill":
+            made = T.fill(full, a) if a.type.ndim <= ndim else a
+        elif kind == "like":
+            made = T.zeros_like(a)
+        elif kind == "pad":
+            made = a.dimshuffle("x", *range(a.type.ndim)) if a.type.ndim < ndim else a
+        elif kind == "sum":
+            made = a.sum(axis=0) if a.type.ndim else a
+        elif kind == "keep":
+            made = a.sum(axis=-1, keepdims=True) if a.type.ndim else a
+        else:
+            made = getattr(T, kind)(a, b)
+        pool.append(made)
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    values = [rng.integers(-2, 3, size=shape).astype("float64"), np.array(1.5)]
+    try:
+        interpret([full, s], pool)(*values)
+    except ValueError:
+        return
+    same([full, s], pool, *values)

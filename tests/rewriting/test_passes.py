@@ -1,0 +1,161 @@
+"""Optimizers are data: chosen by tags and names, extended from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import kroton.tensor as T
+from kroton.config import config
+from kroton.graph import FunctionGraph
+from kroton.rewriting import (
+    Observers,
+    Optimizer,
+    Pass,
+    Phase,
+    PhasePass,
+    RewriteProfile,
+    RewriteTrace,
+    get_optimizer,
+    optimizer_names,
+    passes,
+    register_optimizer,
+    register_pass,
+    stabilize,
+    unregister_pass,
+)
+from kroton.rewriting.pattern import exp, expm1, log, log1p, x
+
+
+def softplus_graph() -> FunctionGraph:
+    v = T.dvector("v")
+    return FunctionGraph([v], [T.log(1 + T.exp(v + 0))])
+
+
+def ops_after(optimizer: Optimizer) -> list[str]:
+    fgraph = softplus_graph()
+    optimizer.apply(fgraph)
+    fgraph.check_integrity()
+    return [node.op.name for node in fgraph.toposort()]
+
+
+def names(optimizer: Optimizer) -> list[str]:
+    return [p.name for p in optimizer.selected]
+
+
+def test_passes_run_by_position() -> None:
+    chosen = get_optimizer("fast_run").selected
+    assert [p.position for p in chosen] == sorted(p.position for p in chosen)
+    order = [p.name for p in chosen]
+    for earlier, later in zip(
+        ["canonicalize", "stabilize", "specialize", "fusion"],
+        ["stabilize", "specialize", "fusion", "inplace"],
+    ):
+        assert order.index(earlier) < order.index(later)
+
+
+def test_the_named_optimizers_differ_in_what_they_do() -> None:
+    assert names(get_optimizer(None)) == names(get_optimizer("merge")) == []
+    assert "canonicalize" in names(get_optimizer("fast_compile"))
+    assert "fusion" not in names(get_optimizer("fast_compile"))
+    assert "inplace" not in names(get_optimizer("stabilize"))
+    assert "stabilize" in names(get_optimizer("stabilize"))
+    assert "fusion" in names(get_optimizer("o2"))
+    assert "inplace" not in names(get_optimizer("o3"))
+    assert ops_after(get_optimizer(None)) == ["add", "exp", "add", "log"]
+    assert ops_after(get_optimizer("fast_compile")) == ["exp", "add", "log"]
+    assert ops_after(get_optimizer("fast_run")) == ["softplus"]
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="fast_run"):
+        get_optimizer("fast")
+    assert "fast_run" in optimizer_names()
+
+
+def test_passes_and_rules_are_excluded_by_name_and_tag() -> None:
+    base = get_optimizer("fast_run")
+    assert ops_after(base.excluding("stabilize", "fusion")) == ["exp", "add", "log"]
+    without = base.excluding("log1p(exp(x)) -> softplus(x)", "fusion")
+    assert ops_after(without) == ["exp", "log1p"]
+    assert names(base.requiring("fusion")) == ["fusion"]
+    assert names(get_optimizer("merge").including("fusion")) == ["fusion"]
+
+
+def test_the_configuration_changes_optimizers_taken_by_name() -> None:
+    with config.change_flags(optimizer_excluding="fusion:stabilize"):
+        assert ops_after(get_optimizer("fast_run")) == ["exp", "add", "log"]
+    with config.change_flags(optimizer_including="fusion"):
+        assert "fusion" in names(get_optimizer("fast_compile"))
+    with config.change_flags(optimizer_requiring="canonicalize"):
+        assert names(get_optimizer("fast_run")) == ["canonicalize"]
+
+
+def test_a_rule_with_its_own_tag_waits_for_it() -> None:
+    rule = stabilize.rule(exp(x) - 2, expm1(x) - 1, tags=("test_only",))
+    try:
+        v = T.dvector("v")
+        for optimizer, fires in (
+            (get_optimizer("fast_run"), False),
+            (get_optimizer("fast_run").including("test_only"), True),
+        ):
+            fgraph = FunctionGraph([v], [T.exp(v) - 2])
+            optimizer.excluding("fusion", "inplace").apply(fgraph)
+            assert ("expm1" in [n.op.name for n in fgraph.toposort()]) == fires
+    finally:
+        stabilize.remove(rule.name)
+
+
+@dataclass(frozen=True)
+class Noted(Pass):
+    def apply(self, fgraph: Any, observer: Any = None, selection: Any = None) -> None:
+        fgraph.noted = True
+
+
+def test_a_pass_registered_later_is_run_by_optimizers_made_before() -> None:
+    optimizer = get_optimizer("fast_run")
+    register_pass(Noted("noted", frozenset({"fast_run"}), 1.2))
+    try:
+        with pytest.raises(ValueError, match="already is a pass"):
+            register_pass(Noted("noted"))
+        fgraph = softplus_graph()
+        optimizer.apply(fgraph)
+        assert fgraph.noted  # type: ignore[attr-defined]
+        assert "noted" in [p.name for p in passes()]
+    finally:
+        unregister_pass("noted")
+    with pytest.raises(ValueError, match="no pass named"):
+        unregister_pass("noted")
+
+
+def test_an_optimizer_of_ones_own_is_found_by_its_name() -> None:
+    phase = Phase("mine")
+    phase.rule(log(1 + x), log1p(x))
+    mine = Optimizer(
+        (PhasePass("mine", frozenset({"mine"}), phases=(phase,)),), frozenset({"fast_run", "mine"})
+    )
+    register_optimizer("only_mine", mine)
+    with pytest.raises(ValueError, match="already is an optimizer"):
+        register_optimizer("only_mine", mine)
+    assert ops_after(get_optimizer("only_mine")) == ["add", "exp", "log1p"]
+
+
+def test_optimizers_are_values() -> None:
+    a = get_optimizer("fast_run").excluding("fusion")
+    b = get_optimizer("fast_run").excluding("fusion")
+    assert a == b
+    assert hash(a) == hash(b)
+    assert a != get_optimizer("fast_run")
+
+
+def test_observers_hear_of_passes_and_rules(capsys: Any) -> None:
+    trace, profile = RewriteTrace(), RewriteProfile()
+    get_optimizer("fast_run").apply(softplus_graph(), Observers([trace, profile]))
+    assert [line.rule for line in trace.replacements][:1] == ["x + 0 -> x"]
+    assert profile.passes["stabilize"].replacements == 2
+    assert profile.rules["canonicalize", "x + 0 -> x"].replacements == 1
+    with config.change_flags(optimizer_verbose=True):
+        get_optimizer("fast_run").apply(softplus_graph())
+    assert "stabilize: log1p(exp(x)) -> softplus(x)" in capsys.readouterr().err
