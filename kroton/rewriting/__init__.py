@@ -41,8 +41,10 @@ for _table in (
     "indexing",
     "reductions",
     "softmax",
+    "crossentropy",
     "stabilization",
     "specialization",
+    "blas",
     "fusion",
     "inplace",
 ):

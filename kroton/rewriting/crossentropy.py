@@ -62,9 +62,9 @@ def grad_of_crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     return CrossentropySoftmax1HotGrad()(g, sm, y) if p is sm else None
 
 
-@stabilize.rewriter("log", name="log_of_softmax")
-def log_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
-    """log(softmax(x)) -> logsoftmax(x)"""
+@stabilize.rewriter("log", name="log_of_fused_softmax")
+def log_of_fused_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """The logarithm of a softmax that came with a crossentropy."""
     found = _scores_of(node.inputs[0])
     return None if found is None else LogSoftmax(found[1])(found[0])
 
