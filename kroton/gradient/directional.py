@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import kroton.tensor as T
-from kroton.gradient.errors import DisconnectedInputError, NullTypeGradError
-from kroton.gradient.reverse import (
-    Lop,
-    _as_cotangent,
-    _as_list,
-    _check_choice,
-    _check_wrt,
-    _format_like,
-    _is_discrete,
-    _vjp,
+from kroton.gradient.arguments import (
+    DISCONNECTED_CHOICES,
+    RETURN_CHOICES,
+    as_cotangent,
+    as_list,
+    check_choice,
+    check_wrt,
+    complain_of_output,
     disconnected,
-    grad,
-    pullback,
+    format_like,
+    is_discrete,
 )
+from kroton.gradient.errors import NullTypeGradError
+from kroton.gradient.reverse import Lop, grad, pullback, vector_jacobian_product
 from kroton.gradient.rowmap import map_rows
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.nulltype import DisconnectedType, NullType, disconnected_type
@@ -64,17 +64,17 @@ def Rop(
     The derivation of forward from reverse mode: J. Townsend, "A new trick for calculating
     Jacobian vector products", 2017.
     """
-    _check_choice("disconnected_outputs", disconnected_outputs, ("raise", "warn", "ignore"))
-    _check_choice("return_disconnected", return_disconnected, ("zero", "None", "disconnected"))
-    outputs, variables, points = _as_list(f), _as_list(wrt), _as_list(eval_points)
+    check_choice("disconnected_outputs", disconnected_outputs, DISCONNECTED_CHOICES)
+    check_choice("return_disconnected", return_disconnected, RETURN_CHOICES)
+    outputs, variables, points = as_list(f), as_list(wrt), as_list(eval_points)
     if len(variables) != len(points):
         raise ValueError(f"Rop: {len(variables)} variables in wrt but {len(points)} eval_points")
     tangents: dict[Any, Any] = {}
     for var, t in zip(variables, points):
-        _check_wrt(var)
+        check_wrt(var)
         if t is None:
             continue
-        t = _as_cotangent(var, t, "Rop")
+        t = as_cotangent(var, t, "Rop")
         tangents[var] = T.add(tangents[var], t) if var in tangents else t
     for node in toposort(outputs, list(tangents)):
         if any(var in tangents for var in node.inputs):
@@ -85,33 +85,19 @@ def Rop(
     for out in outputs:
         t = tangents.get(out)
         if t is None or isinstance(t.type, DisconnectedType):
-            _complain_output(out, disconnected_outputs)
+            complain_of_output(out, disconnected_outputs)
             t = disconnected(out, return_disconnected)
         elif isinstance(t.type, NullType):
             raise NullTypeGradError(
                 f"the directional derivative of {out} is not available: {t.type.why_null}"
             )
         result.append(t)
-    return _format_like(f, result)
-
-
-def _complain_output(out: Any, disconnected_outputs: str) -> None:
-    if disconnected_outputs == "ignore":
-        return
-    message = (
-        f"the output {out} ({out.type}) does not depend differentiably on any variable in wrt; "
-        "pass disconnected_outputs='ignore' if that is meant"
-    )
-    if disconnected_outputs == "raise":
-        raise DisconnectedInputError(message)
-    import warnings
-
-    warnings.warn(message, stacklevel=3)
+    return format_like(f, result)
 
 
 def _pushforward(node: Apply, tangents: dict[Any, Any]) -> list[Any]:
     """The tangents of a node's outputs, None for zero."""
-    given = [None if _is_discrete(var) else tangents.get(var) for var in node.inputs]
+    given = [None if is_discrete(var) else tangents.get(var) for var in node.inputs]
     null = next((t for t in given if t is not None and isinstance(t.type, NullType)), None)
     if null is not None:
         return [null] * node.nout
@@ -129,7 +115,7 @@ def _pushforward(node: Apply, tangents: dict[Any, Any]) -> list[Any]:
             f"R_op of {op} must return a list of {node.nout} directions, got {found!r}"
         )
     return [
-        None if t is None or isinstance(t.type, DisconnectedType) or _is_discrete(out) else t
+        None if t is None or isinstance(t.type, DisconnectedType) or is_discrete(out) else t
         for out, t in zip(node.outputs, found)
     ]
 
@@ -142,7 +128,7 @@ def _twice_pulled_back(node: Apply, given: list[Any]) -> list[Any]:
     """
     points: list[Any] = []
     for out in node.outputs:
-        if _is_discrete(out) or not isinstance(out.type, TensorType):
+        if is_discrete(out) or not isinstance(out.type, TensorType):
             points.append(disconnected_type())
         else:
             points.append(T.identity(T.zeros_like(out)))
@@ -153,7 +139,7 @@ def _twice_pulled_back(node: Apply, given: list[Any]) -> list[Any]:
     if not any(wanted):
         return [None] * node.nout
     seeds = []
-    for g, t in zip(_vjp(node, points, wanted), given):
+    for g, t in zip(vector_jacobian_product(node, points, wanted), given):
         if t is None or isinstance(g.type, DisconnectedType):
             continue
         if isinstance(g.type, NullType):
@@ -202,17 +188,17 @@ def jacobian(
             f"jacobian expects a vector or a scalar, but {expression} has "
             f"{expression.type.ndim} dimensions; flatten it first"
         )
-    if _is_discrete(expression):
+    if is_discrete(expression):
         raise TypeError(
             f"jacobian expects a float dtype, but {expression} is {expression.type.dtype}"
         )
     if expression.type.ndim == 0:
         return grad(expression, wrt, consider_constant, disconnected_inputs)
-    variables = _as_list(wrt)
+    variables = as_list(wrt)
     v = expression.type()
     rows = Lop(expression, variables, v, consider_constant, disconnected_inputs)
     seeds = T.eye(T.shape(expression)[0], dtype=expression.type.dtype)
-    return _format_like(wrt, map_rows([v], rows, [seeds]))
+    return format_like(wrt, map_rows([v], rows, [seeds]))
 
 
 def hessian(
@@ -240,7 +226,7 @@ def hessian(
     ValueError
         If a `wrt` is no vector.
     """
-    variables = _as_list(wrt)
+    variables = as_list(wrt)
     result = []
     for var in variables:
         if isinstance(var, Variable) and getattr(var.type, "ndim", 1) != 1:
@@ -249,7 +235,7 @@ def hessian(
             )
         first = grad(cost, var, consider_constant, disconnected_inputs)
         result.append(jacobian(first, var, consider_constant, "ignore"))
-    return _format_like(wrt, result)
+    return format_like(wrt, result)
 
 
 def hessian_vector_product(cost: Any, wrt: Any, p: Any, **grad_options: Any) -> Any:
@@ -274,10 +260,10 @@ def hessian_vector_product(cost: Any, wrt: Any, p: Any, **grad_options: Any) -> 
     Reverse mode over reverse mode: the gradient of `<grad(cost), p>`, B. A. Pearlmutter, "Fast
     exact multiplication by the Hessian", 1994.
     """
-    variables, points = _as_list(wrt), _as_list(p)
+    variables, points = as_list(wrt), as_list(p)
     if len(variables) != len(points):
         raise ValueError(
             f"hessian_vector_product: {len(variables)} variables in wrt but {len(points)} in p"
         )
     first = grad(cost, variables, **grad_options)
-    return _format_like(wrt, Lop(first, variables, points, disconnected_inputs="ignore"))
+    return format_like(wrt, Lop(first, variables, points, disconnected_inputs="ignore"))

@@ -6,21 +6,30 @@ once. Both follow a topological order and neither recurses, so the time is linea
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import kroton.tensor as T
-from kroton.gradient.errors import DisconnectedInputError, NullTypeGradError
+from kroton.gradient.arguments import (
+    DISCONNECTED_CHOICES,
+    NULL_CHOICES,
+    RETURN_CHOICES,
+    as_cotangent,
+    as_list,
+    check_choice,
+    check_cost,
+    check_wrt,
+    complain_of_input,
+    disconnected,
+    format_like,
+    is_discrete,
+)
+from kroton.gradient.errors import NullTypeGradError
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.nulltype import DisconnectedType, NullType, disconnected_type
 from kroton.graph.traversal import toposort
 from kroton.tensor.elemwise_grad import elemwise_grad
 from kroton.tensor.type import TensorType
-
-_DISCONNECTED = ("raise", "warn", "ignore")
-_RETURNS = ("zero", "None", "disconnected")
-_NULLS = ("raise", "return")
 
 
 def grad(
@@ -69,21 +78,21 @@ def grad(
     NullTypeGradError
         See `null_gradients`.
     """
-    _check_choice("disconnected_inputs", disconnected_inputs, _DISCONNECTED)
-    _check_choice("return_disconnected", return_disconnected, _RETURNS)
-    _check_choice("null_gradients", null_gradients, _NULLS)
+    check_choice("disconnected_inputs", disconnected_inputs, DISCONNECTED_CHOICES)
+    check_choice("return_disconnected", return_disconnected, RETURN_CHOICES)
+    check_choice("null_gradients", null_gradients, NULL_CHOICES)
     if cost is None and not known_grads:
         raise ValueError("grad needs a cost, or known_grads to start from")
     if cost is not None:
-        _check_cost(cost)
-    variables = _as_list(wrt)
+        check_cost(cost)
+    variables = as_list(wrt)
     for var in variables:
-        _check_wrt(var)
+        check_wrt(var)
     fixed = {}
     for var, g in (known_grads or {}).items():
         if not isinstance(var, Variable):
             raise TypeError(f"the keys of known_grads must be Variables, got {var!r}")
-        fixed[var] = _as_cotangent(var, g, "known_grads")
+        fixed[var] = as_cotangent(var, g, "known_grads")
     seeds = []
     if cost is not None and cost not in fixed:
         seeds.append((cost, T.constant(1, dtype=cost.type.dtype)))
@@ -92,14 +101,14 @@ def grad(
     result = []
     for var, g in zip(variables, found):
         if isinstance(g.type, DisconnectedType):
-            _complain(var, disconnected_inputs)
+            complain_of_input(var, disconnected_inputs)
             g = disconnected(var, return_disconnected)
         elif isinstance(g.type, NullType) and null_gradients == "raise":
             raise NullTypeGradError(
                 f"the gradient with respect to {var} is not available: {g.type.why_null}"
             )
         result.append(g)
-    return _format_like(wrt, result)
+    return format_like(wrt, result)
 
 
 def Lop(
@@ -126,24 +135,24 @@ def Lop(
     -------
     Variable, or a list or tuple of them as `wrt` is one
     """
-    _check_choice("disconnected_inputs", disconnected_inputs, _DISCONNECTED)
-    outputs, cotangents, variables = _as_list(f), _as_list(eval_points), _as_list(wrt)
+    check_choice("disconnected_inputs", disconnected_inputs, DISCONNECTED_CHOICES)
+    outputs, cotangents, variables = as_list(f), as_list(eval_points), as_list(wrt)
     if len(outputs) != len(cotangents):
         raise ValueError(f"Lop: {len(outputs)} outputs but {len(cotangents)} eval_points")
     for var in variables:
-        _check_wrt(var)
-    seeds = [(var, _as_cotangent(var, g, "Lop")) for var, g in zip(outputs, cotangents)]
+        check_wrt(var)
+    seeds = [(var, as_cotangent(var, g, "Lop")) for var, g in zip(outputs, cotangents)]
     result = []
     for var, g in zip(variables, pullback(seeds, variables, consider_constant or ())):
         if isinstance(g.type, DisconnectedType):
-            _complain(var, disconnected_inputs)
+            complain_of_input(var, disconnected_inputs)
             g = disconnected(var, "zero")
         elif isinstance(g.type, NullType):
             raise NullTypeGradError(
                 f"the gradient with respect to {var} is not available: {g.type.why_null}"
             )
         result.append(g)
-    return _format_like(wrt, result)
+    return format_like(wrt, result)
 
 
 def subgraph_grad(
@@ -237,7 +246,7 @@ def pullback(
 
     def receive(var: Any, g: Any) -> None:
         into = terms.setdefault(var, [])
-        if _is_discrete(var):
+        if is_discrete(var):
             return
         if g is not None:
             into.append(g)
@@ -269,7 +278,7 @@ def pullback(
 
     for var, g in fixed.items():
         terms[var] = []
-        totals[var] = None if _is_discrete(var) else g
+        totals[var] = None if is_discrete(var) else g
     for var, g in seeds:
         receive(var, g)
     for node in reversed(order):
@@ -304,7 +313,7 @@ def _through(
         if bad is not None:
             receive(var, bad)
             wanted[i] = False
-        elif _is_discrete(var):
+        elif is_discrete(var):
             if any(
                 touches(i, o)
                 for o, g in enumerate(arrived)
@@ -319,7 +328,7 @@ def _through(
     ]
     if not any(wanted) or all(isinstance(g.type, DisconnectedType) for g in live):
         return
-    for i, g in enumerate(_vjp(node, live, wanted)):
+    for i, g in enumerate(vector_jacobian_product(node, live, wanted)):
         if wanted[i] and not isinstance(g.type, DisconnectedType):
             receive(node.inputs[i], g)
 
@@ -346,8 +355,10 @@ def _relevant(order: Sequence[Apply], wrt: Iterable[Any], patterns: dict[Apply, 
     return relevant
 
 
-def _vjp(node: Apply, cotangents: list[Any], wanted: Sequence[bool]) -> Sequence[Any]:
-    """What `L_op` gives for the wanted inputs, checked; the Op is blamed for what is wrong."""
+def vector_jacobian_product(
+    node: Apply, cotangents: list[Any], wanted: Sequence[bool]
+) -> Sequence[Any]:
+    """What a node's `L_op` gives for the wanted inputs; blames the Op for what is wrong."""
     op = node.op
     if type(op).L_op is T.Elemwise.L_op:
         return elemwise_grad(op, node.inputs, node.outputs, cotangents, wanted)
@@ -397,7 +408,7 @@ def _checked(op: Any, k: int, var: Any, g: Any) -> Any:
             f"but the input has {var.type.shape}"
         )
     if g.type.dtype != var.type.dtype:
-        if _is_discrete(g):
+        if is_discrete(g):
             raise TypeError(
                 f"the gradient of {op} for input {k} ({var}) has the discrete dtype "
                 f"{g.type.dtype}; it must be {var.type.dtype}"
@@ -406,105 +417,3 @@ def _checked(op: Any, k: int, var: Any, g: Any) -> Any:
             g = T.real(g)
         g = T.cast(g, var.type.dtype)
     return g
-
-
-def _is_discrete(var: Any) -> bool:
-    return isinstance(var.type, TensorType) and var.type.numpy_dtype.kind not in "fc"
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def _check_cost(cost: Any) -> None:
-    if not isinstance(cost, Variable):
-        raise TypeError(f"the cost must be a Variable, got {cost!r}")
-    if isinstance(cost.type, NullType):
-        raise NullTypeGradError(f"the cost {cost} is undefined: {cost.type.why_null}")
-    if not isinstance(cost.type, TensorType):
-        raise TypeError(f"the cost must be a scalar tensor, but {cost} has type {cost.type}")
-    if cost.type.ndim != 0:
-        raise TypeError(
-            f"the cost must be a scalar, but {cost} has {cost.type.ndim} dimensions "
-            f"({cost.type}); reduce it with .sum() or .mean()"
-        )
-    if cost.type.dtype.startswith("complex"):
-        raise TypeError(
-            f"the cost must be real, but {cost} is {cost.type.dtype}; take .real or abs()"
-        )
-    if _is_discrete(cost):
-        raise TypeError(
-            f"the cost must be of a float dtype, but {cost} is {cost.type.dtype} and has no "
-            "gradient; cast what it is computed from, as in x.astype('floatX')"
-        )
-
-
-def _check_wrt(var: Any) -> None:
-    if not isinstance(var, Variable):
-        raise TypeError(f"can differentiate only by Variables, got {var!r}")
-    if _is_discrete(var):
-        raise TypeError(
-            f"cannot differentiate by {var}, whose dtype {var.type.dtype} is discrete; declare it "
-            f"with a float dtype, or build the cost from {var}.astype('floatX') and "
-            "differentiate by that"
-        )
-
-
-def _as_cotangent(var: Any, g: Any, who: str) -> Any:
-    """`g` as a cotangent of `var`: of its dtype and, stretched if need be, its shape."""
-    if isinstance(g, Variable) and isinstance(g.type, (NullType, DisconnectedType)):
-        return g
-    if not isinstance(var, Variable):
-        raise TypeError(f"{who}: expected a Variable, got {var!r}")
-    if not isinstance(var.type, TensorType):
-        return g
-    g = T.as_tensor_variable(g)
-    if g.type.ndim != var.type.ndim:
-        raise ValueError(
-            f"{who}: the gradient given for {var} has {g.type.ndim} dimensions, "
-            f"but {var} has {var.type.ndim}"
-        )
-    if _is_discrete(var):
-        return g
-    if g.type.dtype != var.type.dtype:
-        if g.type.dtype.startswith("complex") and not var.type.dtype.startswith("complex"):
-            raise TypeError(
-                f"{who}: the gradient given for {var} is complex, but {var} is {var.type.dtype}"
-            )
-        g = T.cast(g, var.type.dtype)
-    if any(a == 1 != b for a, b in zip(g.type.shape, var.type.shape)):
-        g = T.second(var, g)
-    return g
-
-
-def _complain(var: Any, disconnected_inputs: str) -> None:
-    if disconnected_inputs == "ignore":
-        return
-    message = (
-        f"the cost does not depend differentiably on {var} ({var.type}): it is not part of the "
-        "cost's graph, or used only where there is no gradient (shapes, indices, conditions); "
-        "pass disconnected_inputs='ignore' if that is meant"
-    )
-    if disconnected_inputs == "raise":
-        raise DisconnectedInputError(message)
-    warnings.warn(message, stacklevel=3)
-
-
-def disconnected(var: Any, return_disconnected: str) -> Any:
-    """What stands for the gradient by a variable that the cost does not depend on."""
-    if return_disconnected == "None":
-        return None
-    if return_disconnected == "disconnected":
-        return disconnected_type()
-    return T.zeros_like(var)
-
-
-def _as_list(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, (list, tuple)) else [given]
-
-
-def _format_like(template: Any, values: list[Any]) -> Any:
-    if isinstance(template, tuple):
-        return tuple(values)
-    return values if isinstance(template, list) else values[0]

@@ -318,8 +318,11 @@ def dtype_of(dtype: Any) -> str:
     TypeError
         For a dtype that is not supported (float16, longdouble, object, strings, ...).
     """
-    if isinstance(dtype, str) and dtype == "floatX":
-        return str(config.floatX)
+    if isinstance(dtype, str):
+        if dtype == "floatX":
+            return str(config.floatX)
+        if dtype in DTYPES:
+            return dtype
     try:
         name = np.dtype(dtype).newbyteorder("=").name
     except TypeError:
