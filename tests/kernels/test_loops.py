@@ -31,6 +31,7 @@ ULPS = {
     "gamma": (64, 0),
     "gammaln": (32, 1e-14),
     "psi": (64, 1e-13),
+    "tri_gamma": (64, 1e-13),
     "angle": (2, 0),
 }
 
@@ -57,7 +58,7 @@ def tame(op, arrays):
     """The same arrays without what an operation refuses or leaves open."""
     if op.name == "pow" and arrays[1].dtype.kind in "iu":
         arrays[1] = np.asarray(np.abs(arrays[1]))
-    if op.name == "psi":
+    if op.name in {"psi", "tri_gamma"}:
         with np.errstate(all="ignore"):
             arrays[0] = np.where(arrays[0] < 0, np.floor(arrays[0]) + 0.3125, arrays[0])
     return arrays
