@@ -2,20 +2,10 @@
 cimport numpy as cnp
 from cpython.object cimport PyObject
 
+from kroton._kernels.strided cimport Loops
+
 cdef enum:
-    DIMS = 64           # NumPy's limit
-
-# `n` elements: destination and its stride in bytes, source and its stride
-ctypedef void (*row_loop)(
-    char *a, cnp.npy_intp sa, char *b, cnp.npy_intp sb, cnp.npy_intp n
-) noexcept nogil
-
-
-cdef struct Walk:
-    int nd              # -1 if there is no element
-    cnp.npy_intp dims[64]
-    cnp.npy_intp sa[64]
-    cnp.npy_intp sb[64]
+    FEW = 64            # offsets that need no allocation
 
 
 cdef struct Region:
@@ -27,6 +17,7 @@ cdef struct Region:
     cnp.npy_intp strides[64]
     cnp.npy_intp count          # of index elements; 1 without arrays
     cnp.npy_intp *offsets       # byte offset of each index element; NULL without arrays
+    cnp.npy_intp few[64]
 
 
 cdef struct Part:
@@ -45,20 +36,14 @@ cdef struct Entry:
 cdef class Index:
     cdef Entry *entries
     cdef readonly int n_entries, n_given, first, consumed
-    cdef readonly bint advanced
+    cdef readonly bint advanced, sole_mask
 
     cdef int locate(
         self, PyObject **cells, Py_ssize_t *inp, cnp.ndarray x, Region *region
     ) except -1
-    cdef int gather(
-        self, Region *region, list arrays, cnp.npy_intp *extents, cnp.npy_intp *strides, int *axes
-    ) except -1
 
 
-cdef row_loop copy_loop(int itemsize) noexcept
-cdef row_loop add_loop(int typenum) noexcept
-cdef void prepare(Walk *w) noexcept nogil
-cdef void walk(Walk *w, char *a, char *b, row_loop loop) noexcept nogil
 cdef int visit(
-    Region *region, char *other, cnp.npy_intp *strides, row_loop loop, bint write
+    Region *region, char *other, cnp.npy_intp *strides, Loops *loops, bint write
 ) except -1
+cdef void release(Region *region) noexcept
