@@ -149,7 +149,7 @@ def _check_range(number: int, axis: int, extent: int | None) -> None:
 
 
 def _slice(item: slice, given: list[Any]) -> Slice:
-    parts = []
+    parts: list[Any] = []
     for part in (item.start, item.stop, item.step):
         if part is None:
             parts.append(None)
