@@ -24,7 +24,7 @@ from kroton.graph.destroyhandler import DestroyHandler
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.observer import Observer
 from kroton.rewriting.passes import Pass, Selection, register_pass
-from kroton.tensor.advanced_subtensor import AdvancedIncSubtensor
+from kroton.tensor.advanced_subtensor import AdvancedIncSubtensor, AdvancedIncSubtensor1
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.subtensor import IncSubtensor
 
@@ -60,7 +60,7 @@ def elemwise_in_place(node: Apply) -> Choices:
             yield k, Elemwise(op.scalar_op, ((0, k),))
 
 
-@inplace_version(IncSubtensor, AdvancedIncSubtensor)
+@inplace_version(IncSubtensor, AdvancedIncSubtensor, AdvancedIncSubtensor1)
 def inc_subtensor_in_place(node: Apply) -> Choices:
     """An indexed assignment or addition into its first input."""
     if not node.op.inplace:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kroton.tensor as T
-from kroton.graph import FunctionGraph
+from kroton.graph import Constant, FunctionGraph
 from kroton.graph.evaluation import interpret
 from kroton.rewriting import get_optimizer
 from kroton.rewriting.inplace import InPlace
@@ -36,14 +36,13 @@ def destroyers(fgraph: FunctionGraph) -> list[str]:
 
 def run_in_order(fgraph: FunctionGraph, *values: Any) -> list[Any]:
     """The outputs, by the performs in the graph's own order, inputs given as they are."""
-    known = dict(zip(fgraph.inputs, values))
+    known = {var: var.data for var in fgraph.variables if isinstance(var, Constant)}
+    known.update(zip(fgraph.inputs, values))
     for node in fgraph.toposort():
         storage: list[list[Any]] = [[None] for _ in node.outputs]
-        node.op.perform(
-            node, [known.get(v, getattr(v, "data", None)) for v in node.inputs], storage
-        )
+        node.op.perform(node, [known[v] for v in node.inputs], storage)
         known.update({out: cell[0] for out, cell in zip(node.outputs, storage)})
-    return [known[out] if out in known else out.data for out in fgraph.outputs]
+    return [known[out] for out in fgraph.outputs]
 
 
 v, w = T.dvectors("v", "w")
