@@ -46,7 +46,8 @@ def toposort(outputs: Iterable[Variable], blockers: Collection[Variable] = ()) -
     """
     done: set[Apply] = set()
     order: list[Apply] = []
-    blocked = set(blockers)
+    # A FunctionGraph asks with all its Variables: no copy of those.
+    blocked = blockers if isinstance(blockers, (dict, set, frozenset)) else set(blockers)
     for out in outputs:
         if out.owner is None or out in blocked or out.owner in done:
             continue
