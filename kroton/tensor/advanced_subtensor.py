@@ -248,10 +248,11 @@ def nonzero_values(a: Any) -> Any:
 # ---- along an axis -------------------------------------------------------------------------
 
 
-def _axis(a: Any, axis: Any) -> int:
-    if not -a.type.ndim <= axis < a.type.ndim:
-        raise ValueError(f"there is no axis {axis} in a tensor of {a.type.ndim} dimensions")
-    return int(axis) % a.type.ndim
+def _axis(a: Any, axis: int) -> int:
+    ndim: int = a.type.ndim
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"there is no axis {axis} in a tensor of {ndim} dimensions")
+    return int(axis) % ndim
 
 
 def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
