@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import kroton.tensor as T
-from kroton.gradient import grad, verify_grad
+from kroton.gradient import Rop, grad, verify_grad
 from kroton.graph.evaluation import interpret
 from kroton.linking.kernels import select_kernel
 from kroton.tensor.advanced_subtensor import AdvancedSubtensor, AdvancedSubtensor1, Nonzero
@@ -88,7 +88,7 @@ def cases(draw, masks=True):
     return x, array, tuple(index), tuple(symbolic), values
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_an_indexed_tensor_has_numpys_value_and_a_true_static_shape(case):
     x, array, index, symbolic, values = case
@@ -101,7 +101,7 @@ def test_an_indexed_tensor_has_numpys_value_and_a_true_static_shape(case):
         assert not np.shares_memory(result, array)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_the_inferred_shape_is_the_shape(case):
     x, array, index, symbolic, values = case
@@ -121,7 +121,7 @@ def test_the_inferred_shape_is_the_shape(case):
     assert all(isinstance(e, int) or e.type.dtype == "int64" for e in shape)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases(), st.data())
 def test_setting_and_incrementing_agree_with_numpy_and_with_the_kernels(case, data):
     x, array, index, symbolic, values = case
@@ -268,6 +268,24 @@ def test_the_gradient_goes_through_a_symbolic_mask():
     g = grad(T.sum(x[x > 1] ** 2), x)
     array = np.arange(4.0).reshape(2, 2)
     np.testing.assert_array_equal(evaluate(g, {x: array}), 2 * array * (array > 1))
+
+
+@pytest.mark.parametrize("index", [1, (slice(None), 0), [0, 0], (slice(None), [1, 0])])
+def test_directional_derivatives_are_linear_in_the_direction(index):
+    x, y, dx, dy = T.dmatrix(), T.dscalar(), T.dmatrix(), T.dscalar()
+    array, direction = np.arange(6.0).reshape(2, 3), np.arange(6.0, 12.0).reshape(2, 3)
+    values = {x: array, y: np.array(2.0), dx: direction, dy: np.array(0.5)}
+    np.testing.assert_array_equal(
+        evaluate(Rop(x[index] ** 2, x, dx), values), 2 * array[index] * direction[index]
+    )
+    moved = evaluate(Rop(T.inc_subtensor(x[index], y), [x, y], [dx, dy]), values)
+    expected = direction.copy()
+    np.add.at(expected, index, 0.5)
+    np.testing.assert_array_equal(moved, expected)
+    moved = evaluate(Rop(T.set_subtensor(x[index], y), y, dy), values)
+    expected = np.zeros((2, 3))
+    expected[index] = 0.5
+    np.testing.assert_array_equal(moved, expected)
 
 
 # ---- what is not zero

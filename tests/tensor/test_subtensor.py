@@ -112,7 +112,7 @@ def cases(draw, dtypes=DTYPES):
     return x, draw(arrays(shape, dtype)), index, symbolic, values
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_an_indexed_tensor_has_numpys_value_and_a_true_static_shape(case):
     x, array, index, symbolic, values = case
@@ -127,7 +127,7 @@ def test_an_indexed_tensor_has_numpys_value_and_a_true_static_shape(case):
         assert z.type.shape == expected.shape
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_the_kernel_gives_the_view_that_perform_gives(case):
     x, array, _, symbolic, values = case
@@ -148,7 +148,7 @@ def test_the_kernel_gives_the_view_that_perform_gives(case):
         assert address == storage[0][0].__array_interface__["data"][0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases(["float64"]))
 def test_the_inferred_shape_is_the_shape(case):
     x, array, _, symbolic, values = case
@@ -168,7 +168,7 @@ def test_the_inferred_shape_is_the_shape(case):
     assert all(isinstance(e, int) or e.type.dtype == "int64" for e in shape)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases(), st.data())
 def test_setting_and_incrementing_agree_with_numpy_and_with_the_kernels(case, data):
     x, array, index, symbolic, values = case
