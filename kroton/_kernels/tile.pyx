@@ -5,8 +5,8 @@ Registers 0 .. n_in-1 are the inputs, then comes one register for each instructi
 instruction is one call to a typed inner loop (`loops.pyx`) over a tile. Inputs are read where
 they are, by stride; the instruction that makes an output writes to the output's memory; all
 other registers live in a scratch area that stays in the first-level cache, sharing slots as
-their lifetimes allow (M. Poletto, V. Sarkar, "Linear Scan Register Allocation", ACM TOPLAS 21,
-1999). An instruction whose inputs do not vary along the row is evaluated once per row.
+their lifetimes allow (`registers.py`). An instruction whose inputs do not vary along the row is
+evaluated once per row.
 
 Dimensions of extent 1 are dropped, the others ordered by the outputs' strides and merged where
 all arrays allow, so that contiguous work is one row. Inputs may have any strides.
@@ -15,32 +15,18 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
 
+from kroton._kernels.geometry cimport (
+    bytes_of, dims_of, flags_of, intp, itemsize_of, ndim_of, overlap, same_layout, simplify,
+    strides_of,
+)
 from kroton._kernels.kernel cimport Kernel
 from kroton._kernels.loops cimport Loop, canonical, find
 from kroton._kernels.memory cimport output, put
 
+from kroton._kernels.registers import add_copies, assign_slots
+
 cnp.import_array()
-
-ctypedef cnp.npy_intp intp
-
-cdef extern from *:
-    """
-    #define KROTON_ARRAY(a) ((PyArrayObject *)(a))
-    #define kroton_ndim(a) PyArray_NDIM(KROTON_ARRAY(a))
-    #define kroton_dims(a) PyArray_DIMS(KROTON_ARRAY(a))
-    #define kroton_strides(a) PyArray_STRIDES(KROTON_ARRAY(a))
-    #define kroton_bytes(a) PyArray_BYTES(KROTON_ARRAY(a))
-    #define kroton_flags(a) PyArray_FLAGS(KROTON_ARRAY(a))
-    #define kroton_itemsize(a) PyArray_ITEMSIZE(KROTON_ARRAY(a))
-    """
-    int ndim_of "kroton_ndim"(PyObject *a) nogil
-    intp *dims_of "kroton_dims"(PyObject *a) nogil
-    intp *strides_of "kroton_strides"(PyObject *a) nogil
-    char *bytes_of "kroton_bytes"(PyObject *a) nogil
-    int flags_of "kroton_flags"(PyObject *a) nogil
-    intp itemsize_of "kroton_itemsize"(PyObject *a) nogil
 
 cdef enum:
     MAX_DIMS = 64
@@ -51,7 +37,6 @@ cdef enum:
     LEAST_TILE = 128
     LARGEST_TILE = 2048
     WORTH_RELEASING = 1 << 14   # element-operations for which the GIL is released
-    SHORT_ROW = 8
     SLOT_GAP = 128          # keeps slots from sharing their address modulo 4096
 
 
@@ -95,6 +80,8 @@ cdef class ElementwiseKernel(Kernel):
                         f"instruction {k} ({name}) reads register {register} as type {t}"
                     )
             types.append(canonical(out))
+        if not outputs:
+            raise ValueError("a program without outputs")
         for register in outputs:
             if not 0 <= register < len(types):
                 raise ValueError(f"output register {register} is never written")
@@ -162,7 +149,9 @@ cdef class ElementwiseKernel(Kernel):
             self.out_types[k] = types[outputs[k]]
             self.out_source[k] = source.get(k, -1)
             self.written[k] = outputs[k] - n_in
-        slots = assign_slots(program, outputs, sizes, n_in, self.slot)
+        assigned, slots = assign_slots(program, outputs, sizes, n_in)
+        for k in range(n_registers):
+            self.slot[k] = assigned[k]
         self.n_slots = len(slots)
         total = 0
         for k in range(self.n_slots):
@@ -586,101 +575,6 @@ cdef void run_row(
             work.pointer[out_register[k]] += n * work.step[out_register[k]]
 
 
-cdef int simplify(intp *strides, intp *extents, int nd, int n, int first_out) noexcept nogil:
-    """Order dimensions by the first output's strides, merge those that are one, choose the row.
-
-    Returns the number of dimensions left. A row of a few elements is exchanged with the longest
-    dimension: strided access costs less than many short calls.
-    """
-    cdef int d, e, k, last = 0
-    cdef bint one
-    for d in range(1, nd):
-        e = d
-        while e > 0 and absolute(strides[(e - 1) * n + first_out]) < absolute(
-            strides[e * n + first_out]
-        ):
-            exchange(strides, extents, n, e - 1, e)
-            e -= 1
-    for d in range(1, nd):
-        one = True
-        for k in range(n):
-            if strides[last * n + k] != strides[d * n + k] * extents[d]:
-                one = False
-                break
-        if one:
-            extents[last] *= extents[d]
-            memcpy(strides + last * n, strides + d * n, n * sizeof(intp))
-        else:
-            last += 1
-            if last != d:
-                extents[last] = extents[d]
-                memcpy(strides + last * n, strides + d * n, n * sizeof(intp))
-    if last > 0 and extents[last] <= SHORT_ROW:
-        e = last
-        for d in range(last):
-            if extents[d] > extents[e]:
-                e = d
-        if extents[e] >= 4 * extents[last]:
-            exchange(strides, extents, n, e, last)
-    return last + 1
-
-
-cdef inline intp absolute(intp x) noexcept nogil:
-    return -x if x < 0 else x
-
-
-cdef void exchange(intp *strides, intp *extents, int n, int d, int e) noexcept nogil:
-    cdef int k
-    extents[d], extents[e] = extents[e], extents[d]
-    for k in range(n):
-        strides[d * n + k], strides[e * n + k] = strides[e * n + k], strides[d * n + k]
-
-
-# -- memory in common ------------------------------------------------------------------------------
-
-cdef void bounds(PyObject *array, char **low, char **high) noexcept nogil:
-    """The first byte of an array that is not empty, and the byte behind the last."""
-    cdef int d
-    cdef intp reach
-    low[0] = bytes_of(array)
-    high[0] = low[0] + itemsize_of(array)
-    for d in range(ndim_of(array)):
-        reach = (dims_of(array)[d] - 1) * strides_of(array)[d]
-        if dims_of(array)[d] == 0:
-            high[0] = low[0]
-            return
-        if reach < 0:
-            low[0] += reach
-        else:
-            high[0] += reach
-
-
-cdef bint overlap(PyObject *a, PyObject *b) noexcept nogil:
-    """Whether the memory between the ends of two arrays has bytes in common."""
-    cdef char *low_a
-    cdef char *high_a
-    cdef char *low_b
-    cdef char *high_b
-    bounds(a, &low_a, &high_a)
-    bounds(b, &low_b, &high_b)
-    return low_a < high_b and low_b < high_a
-
-
-cdef bint same_layout(PyObject *a, PyObject *b) noexcept nogil:
-    """Whether two arrays are the same elements in the same places."""
-    cdef int d
-    if bytes_of(a) != bytes_of(b) or ndim_of(a) != ndim_of(b):
-        return False
-    if itemsize_of(a) != itemsize_of(b):
-        return False
-    for d in range(ndim_of(a)):
-        if dims_of(a)[d] != dims_of(b)[d]:
-            return False
-        if dims_of(a)[d] > 1 and strides_of(a)[d] != strides_of(b)[d]:
-            return False
-    return True
-
-
 # -- building --------------------------------------------------------------------------------------
 
 def mismatch(int k, intp given, int dimension, int owner, intp expected):
@@ -699,59 +593,3 @@ def loop_may_raise(step):
     cdef Loop loop
     name, ufunc, _, loop_types, out = step
     return bool(find(name, tuple(loop_types), out, ufunc, &loop)) and bool(loop.may_raise)
-
-
-def add_copies(list program, list outputs, list types, dict source, int n_in):
-    """Give each output an instruction of its own that may write to its final memory.
-
-    A copy is added for an output that is an input or another output's register, and where an
-    output would overwrite an input that a later instruction reads.
-    """
-    def copy(k):
-        register = outputs[k]
-        program.append(("identity", None, (register,), (types[register],), types[register]))
-        types.append(types[register])
-        outputs[k] = n_in + len(program) - 1
-
-    if len(set(source.values())) != len(source):
-        raise ValueError(f"two outputs cannot take over one input: {source}")
-    for k, i in source.items():
-        if not 0 <= k < len(outputs) or not 0 <= i < n_in or types[outputs[k]] != types[i]:
-            raise ValueError(f"output {k} cannot take over input {i}: not of one type")
-    for k in range(len(outputs)):
-        if outputs[k] < n_in or outputs[k] in outputs[:k]:
-            copy(k)
-    for k, i in source.items():
-        if any(i in step[2] for step in program[outputs[k] - n_in + 1:]):
-            copy(k)
-
-
-cdef list assign_slots(list program, list outputs, list sizes, int n_in, int *slot):
-    """A slot for each register that is neither input nor output; returns the slots' itemsizes.
-
-    The result of an instruction may take the slot of an input that is read there for the last
-    time: loops read an element before they write it.
-    """
-    cdef int k, r
-    cdef list slots = [], last = list(range(n_in + len(program)))
-    cdef dict free_slots = {}
-    for k, step in enumerate(program):
-        for r in step[2]:
-            last[r] = n_in + k
-    for r in range(n_in):
-        slot[r] = -1
-    for k, step in enumerate(program):
-        r = n_in + k
-        for used in set(step[2]):
-            if used >= n_in and last[used] == r and slot[<int> used] >= 0:
-                free_slots.setdefault(sizes[used], []).append(slot[<int> used])
-        if r in outputs:
-            slot[r] = -1
-        elif free_slots.get(sizes[r]):
-            slot[r] = free_slots[sizes[r]].pop()
-        else:
-            slot[r] = len(slots)
-            slots.append(sizes[r])
-        if slot[r] >= 0 and last[r] == r:      # nobody reads it
-            free_slots.setdefault(sizes[r], []).append(slot[r])
-    return slots

@@ -299,6 +299,7 @@ def test_a_missing_loop_is_a_lookup_error_that_names_it():
         (((12,), ((),), [("neg", np.negative, (1,), (12,), 12)], (1,)), "reads register 1"),
         (((12,), ((),), [("neg", np.negative, (0,), (11,), 11)], (1,)), "reads register 0"),
         (((12,), ((),), [], (1,)), "never written"),
+        (((12,), ((),), [], ()), "without outputs"),
         (((12, 12), ((), ()), [], (0, 1), {0: 0, 1: 0}), "two outputs"),
         (((12, 11), ((), ()), [], (0,), {0: 1}), "not of one type"),
     ],
