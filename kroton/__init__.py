@@ -13,6 +13,7 @@ from kroton import gof, tensor
 from kroton.compile import (
     FAST_COMPILE,
     FAST_RUN,
+    DebugMode,
     Function,
     In,
     Mode,

@@ -90,7 +90,7 @@ _SETTINGS: dict[str, _Setting] = {
     "DebugMode.check_finite": _Setting(True, _boolean, "raise for NaN and inf"),
     "DebugMode.check_strides": _Setting(0, _count,
         "0: ignore, 1: warn, 2: raise when kernel and perform give different strides"),
-    "DebugMode.check_preallocated_output": _Setting("", str,
+    "DebugMode.check_preallocated_output": _Setting("ALL", str,
         "which unusual output buffers to offer: initial, previous, c_contiguous, f_contiguous, "
         "strided, wrong_size, ALL; separated by ':'"),
     "DebugMode.warn_input_not_reused": _Setting(True, _boolean,

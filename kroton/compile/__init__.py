@@ -1,5 +1,6 @@
 """Compiling: from an expression to a callable."""
 
+from kroton.compile.debugmode import DebugMode
 from kroton.compile.function import Function, compile_for_evaluation, function
 from kroton.compile.io import In, Out, SymbolicInput, SymbolicOutput
 from kroton.compile.maker import FunctionMaker, UnusedInputError
@@ -30,6 +31,7 @@ __all__ = [
     "FAST_COMPILE",
     "FAST_RUN",
     "Container",
+    "DebugMode",
     "Function",
     "FunctionMaker",
     "In",

@@ -87,7 +87,20 @@ class Mode:
 FAST_COMPILE = Mode("c|py", "fast_compile")
 FAST_RUN = Mode("c|py", "fast_run")
 
-predefined_modes: dict[str, Any] = {"FAST_COMPILE": FAST_COMPILE, "FAST_RUN": FAST_RUN}
+
+
+def _debug_mode() -> Mode:
+    from kroton.compile.debugmode import DebugMode
+
+    return DebugMode()
+
+
+predefined_modes: dict[str, Any] = {
+    "FAST_COMPILE": FAST_COMPILE,
+    "FAST_RUN": FAST_RUN,
+    "DEBUG_MODE": _debug_mode,
+    "DebugMode": _debug_mode,
+}
 
 
 def register_mode(name: str, mode: Any) -> None:

@@ -1,0 +1,107 @@
+"""Arrays as awkward as is legal: guarded, reversed, strided, Fortran, unaligned, too large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+PAD = 64
+
+
+class Guarded:
+    """A copy of an array with the same shape, strides and values, in a buffer of its own.
+
+    Around and between the elements lies `pattern`; `trespassed` tells whether it was written
+    over, and a result that depends on it was computed from what is not the array's.
+    """
+
+    def __init__(self, x: np.ndarray, pattern: int) -> None:
+        low = high = 0
+        for n, stride in zip(x.shape, x.strides):
+            if n > 1:
+                if stride < 0:
+                    low += (n - 1) * stride
+                else:
+                    high += (n - 1) * stride
+        size = high - low + x.itemsize if x.size else 0
+        self.buffer = np.full(size + 2 * PAD + 64, pattern, dtype=np.uint8)
+        start = PAD + (-(self.buffer.ctypes.data + PAD + (-low) % 64)) % 64
+        self.array = np.ndarray(
+            x.shape, x.dtype, buffer=self.buffer.data, offset=start - low + (low % 64), strides=x.strides
+        ) if x.size else np.empty(x.shape, x.dtype)  # fmt: skip
+        self.array[...] = x
+        self._clean = self.buffer.copy()
+        self._mine = np.zeros(self.buffer.shape, dtype=bool)
+        if x.size:
+            covered = np.ndarray(
+                (*x.shape, x.itemsize),
+                bool,
+                buffer=self._mine.data,
+                offset=start - low + (low % 64),
+                strides=(*x.strides, 1),
+            )
+            covered[...] = True
+
+    @property
+    def trespassed(self) -> bool:
+        """Whether a byte that belongs to no element has changed."""
+        return bool(((self.buffer != self._clean) & ~self._mine).any())
+
+
+def layouts(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Copies of `x` laid out in other legal ways, each with a name."""
+    if x.ndim == 0 or x.size == 0:
+        return
+    if x.ndim > 1:
+        yield "Fortran order", np.array(x, order="F")
+    reverse = (slice(None, None, -1),) * x.ndim
+    yield "negative strides", np.array(x[reverse], order="C")[reverse]
+    wide = np.zeros(tuple(2 * n + 1 for n in x.shape), dtype=x.dtype)
+    strided = wide[tuple(slice(1, 2 * n + 1, 2) for n in x.shape)]
+    strided[...] = x
+    yield "every second element of a larger array", strided
+    yield "C order", np.array(x, order="C")
+
+
+def offered(shape: tuple[int, ...], dtype: np.dtype, which: str) -> Iterator[tuple[str, Any]]:
+    """Output buffers that may be offered: pairs (name, function that makes one).
+
+    `which` is ALL, or names separated by ':': initial, previous, c_contiguous, f_contiguous,
+    strided, wrong_size.
+    """
+    wanted = set(which.split(":")) if which else set()
+    everything = "ALL" in wanted
+
+    def filled(a: np.ndarray) -> np.ndarray:
+        a.view(np.uint8 if a.ndim and a.flags.c_contiguous else a.dtype).fill(
+            0x5B if a.ndim and a.flags.c_contiguous else 1
+        )
+        return a
+
+    if everything or wanted & {"c_contiguous", "previous", "initial"}:
+        yield "a used buffer", lambda: filled(np.empty(shape, dtype))
+    if (everything or "f_contiguous" in wanted) and len(shape) > 1:
+        yield "a buffer in Fortran order", lambda: np.ones(shape, dtype, order="F")
+    if (everything or "strided" in wanted) and shape:
+        wide = tuple(2 * n for n in shape)
+        yield "a strided buffer", lambda: np.ones(wide, dtype)[(slice(None, None, 2),) * len(shape)]
+        yield "a reversed buffer", lambda: np.ones(shape, dtype)[(slice(None, None, -1),) * len(shape)]
+    if (everything or "wrong_size" in wanted) and shape:
+        yield "a larger buffer", lambda: np.ones(tuple(n + 1 for n in shape), dtype)
+        yield "an empty buffer", lambda: np.ones((0,) * len(shape), dtype)
+    if everything and shape and dtype.itemsize > 1:
+        n = int(np.prod(shape)) * dtype.itemsize
+        yield (
+            "an unaligned buffer",
+            lambda: np.ones(n + 1, np.uint8)[1:].view(dtype).reshape(shape),
+        )
+    if everything and shape:
+
+        def readonly() -> np.ndarray:
+            a = np.ones(shape, dtype)
+            a.flags.writeable = False
+            return a
+
+        yield "a read-only buffer", readonly
