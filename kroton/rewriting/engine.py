@@ -32,6 +32,7 @@ from kroton.config import config
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.features import Feature
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.matching import compile_rule, depth_of, heads_of_inputs, needs_of
 from kroton.rewriting.observer import Observer
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.type import TensorType
@@ -69,6 +70,8 @@ class Rule:
     """How many Applys, the first included, it looks at on a path from there to the inputs."""
     phase: str = ""
     """The name of its phase."""
+    needs: frozenset[str] = frozenset()
+    """What must be among the `heads_of_inputs`, so that most rules are not even tried."""
     pattern: tuple[Any, Any] | None = field(default=None, compare=False)
     """Its two sides, if it was written as mathematics."""
 
@@ -138,11 +141,14 @@ class Phase:
         single : bool
             Fire only if nothing else uses the intermediate results that `lhs` matches.
         """
-        from kroton.rewriting.matching import compile_rule
-
-        heads, transform, depth, text = compile_rule(lhs, rhs, when, single)
+        transform, text = compile_rule(lhs, rhs, when, single)
         chosen = self.tags if tags is None else frozenset(tags)
-        return self.add(Rule(name or text, heads, transform, chosen, depth, self.name, (lhs, rhs)))
+        return self.add(
+            Rule(
+                name or text, (lhs.head,), transform, chosen, depth_of(lhs), self.name,
+                needs_of(lhs), (lhs, rhs),
+            )
+        )  # fmt: skip
 
     def rewriter(
         self, *heads: Head, name: str | None = None, tags: Iterable[str] | None = None,
@@ -307,7 +313,10 @@ def _visit(
     queue: Callable[[Apply], None], budget: _Budget, observer: Observer | None,
 ) -> None:  # fmt: skip
     """Try rules on `node` until one fires; queue what that touched."""
+    inputs_are = heads_of_inputs(node)
     for rule in rules.rules_for(node):
+        if not rule.needs <= inputs_are:
+            continue
         if budget.exceeded:
             return
         started = 0.0 if observer is None else perf_counter()

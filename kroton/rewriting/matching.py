@@ -109,8 +109,8 @@ def _stands_for_constant(var: Variable) -> bool:
 
 def compile_rule(
     lhs: Any, rhs: Any, when: Callable[[Match], Any] | None = None, single: bool = False
-) -> tuple[tuple[type | str, ...], Callable[[FunctionGraph, Apply], Any], int, str]:
-    """The heads, the transformation, the depth and the text of the rule `lhs -> rhs`.
+) -> tuple[Callable[[FunctionGraph, Apply], Any], str]:
+    """The transformation and the text of the rule `lhs -> rhs`.
 
     Raises
     ------
@@ -154,14 +154,50 @@ def compile_rule(
             made = build(env)
         return made if made is None or isinstance(made, Variable) else [made]
 
-    return (lhs.head,), transform, _depth(lhs), text
+    return transform, text
 
 
-def _depth(term: Any) -> int:
+def depth_of(term: Any) -> int:
+    """How many Applys on one path a pattern looks at."""
     if not isinstance(term, Call):
         return 1
-    inner = max((_depth(arg) for arg in term.args if isinstance(arg, Call)), default=0)
+    inner = max((depth_of(arg) for arg in term.args if isinstance(arg, Call)), default=0)
     return 1 + inner + (1 if term.flat else 0)
+
+
+CONSTANT = "constant"
+"""Stands among the heads of an Apply's inputs for what may be a constant of equal elements."""
+
+
+def needs_of(term: Call) -> frozenset[str]:
+    """What must be among the heads of an Apply's inputs for `term` to match the Apply."""
+    needs: set[str] = set()
+    if term.flat:
+        return frozenset()
+    for arg in term.args:
+        if isinstance(arg, Call) and isinstance(arg.head, str) and not arg.flat:
+            needs.add(arg.head)
+        elif isinstance(arg, (C, int, float, complex)):
+            needs.add(CONSTANT)
+    return frozenset(needs)
+
+
+def heads_of_inputs(node: Apply) -> set[str]:
+    """The names of the scalar operations that make the inputs, and CONSTANT if one may be."""
+    found: set[str] = set()
+    for var in node.inputs:
+        owner = var.owner
+        if owner is None:
+            if isinstance(var, Constant):
+                found.add(CONSTANT)
+        elif type(owner.op) is Elemwise:
+            name = owner.op.scalar_op.name
+            found.add(name)
+            if name == "second":
+                found.add(CONSTANT)
+        else:
+            found.add(CONSTANT)
+    return found
 
 
 class _Compiler:
