@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.op import ShapeError
 from kroton.rewriting.phases import canonicalize
+from kroton.tensor.dimshuffle import DimShuffle
+from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.reduction import CAReduce
 from kroton.tensor.reshape import Reshape
 from kroton.tensor.shape import MakeVector, Shape, Shape_i, SpecifyShape, Unbroadcast, as_extent
 from kroton.tensor.type import TensorType
@@ -23,31 +27,96 @@ def shape_to_extents(fgraph: FunctionGraph, node: Apply) -> Any:
     return T.make_vector(*[T.shape_i(x, d) for d in range(x.type.ndim)], dtype="int64")
 
 
-def known_shape(var: Variable) -> Any:
-    """The extents of a Variable: ints where they are known, else Shape_i of it."""
-    if not isinstance(var.type, TensorType):
-        return ()
-    return T.shape_tuple(var)
+_sources: WeakKeyDictionary[FunctionGraph, dict[tuple[Variable, int], tuple[Variable, int]]] = (
+    WeakKeyDictionary()
+)
+
+
+def source_of_extent(fgraph: FunctionGraph, x: Variable, d: int) -> tuple[Variable, int] | int:
+    """The earliest Variable and its dimension that has the extent of dimension `d` of `x`.
+
+    Goes through elementwise operations, dimshuffles and reductions; an int where the extent is
+    known. What has been found is remembered, so that a chain is walked once, whatever
+    the number of its extents that somebody asks for.
+    """
+    known = _sources.setdefault(fgraph, {})
+    walked: list[tuple[Variable, int]] = []
+    found: tuple[Variable, int] | int
+    while True:
+        static = x.type.shape[d]
+        if static is not None:
+            return int(static)
+        remembered = known.get((x, d))
+        if remembered is not None and remembered[0] in fgraph.variables:
+            found = remembered
+            break
+        step = _towards_inputs(x, d)
+        if step is None:
+            found = (x, d)
+            break
+        if isinstance(step, int):
+            return step
+        walked.append((x, d))
+        x, d = step
+    for place in walked:
+        known[place] = found
+    return found
+
+
+def _towards_inputs(x: Variable, d: int) -> tuple[Variable, int] | int | None:
+    """The input of the Apply of `x` that dimension `d` comes from, and its dimension there."""
+    node = x.owner
+    if node is None:
+        return None
+    op = node.op
+    kind = type(op)
+    if kind is Elemwise:
+        ndim = x.type.ndim
+        for var in node.inputs:
+            k = d - (ndim - var.type.ndim)
+            if k >= 0 and var.type.shape[k] != 1:
+                return var, k
+        return 1
+    if kind is DimShuffle:
+        e = op.new_order[d]
+        return 1 if e == "x" else (node.inputs[0], e)
+    if kind is CAReduce:
+        axes = op.axis
+        return node.inputs[0], [k for k in range(node.inputs[0].type.ndim) if k not in axes][d]
+    return None
+
+
+def extent(fgraph: FunctionGraph, x: Variable, d: int) -> Any:
+    """The extent of dimension `d`: an int, or Shape_i of where it comes from."""
+    found = source_of_extent(fgraph, x, d)
+    return found if isinstance(found, int) else T.shape_i(*found)
 
 
 @canonicalize.rewriter(Shape_i, name="infer_extent")
 def infer_extent(fgraph: FunctionGraph, node: Apply) -> Any:
     """The extent of a result from those of what it is made of."""
     (x,) = node.inputs
-    d = node.op.i
-    static = x.type.shape[d]
-    if static is not None:
-        return T.constant(static, dtype="int64")
-    owner = x.owner
-    if owner is None:
-        return None
-    try:
-        shapes = owner.op.infer_shape(owner, [known_shape(v) for v in owner.inputs])
-    except ShapeError:
-        return None
-    if shapes is None or shapes[x.index] is None:
-        return None
-    return as_extent(shapes[x.index][d])
+    found = source_of_extent(fgraph, x, node.op.i)
+    if isinstance(found, int):
+        return T.constant(found, dtype="int64")
+    source, d = found
+    owner = source.owner
+    if owner is not None:
+        try:
+            shapes = owner.op.infer_shape(
+                owner,
+                [
+                    tuple(extent(fgraph, v, k) for k in range(v.type.ndim))
+                    if isinstance(v.type, TensorType)
+                    else ()
+                    for v in owner.inputs
+                ],
+            )
+        except ShapeError:
+            shapes = None
+        if shapes is not None and shapes[source.index] is not None:
+            return as_extent(shapes[source.index][d])
+    return None if source is x else T.shape_i(source, d)
 
 
 @canonicalize.rewriter(SpecifyShape, Unbroadcast, name="useless_shape_statement")
