@@ -475,12 +475,13 @@ cdef void crossentropy_rows(
     cdef Py_ssize_t at_once = rows_in_tile(n)
     cdef real *row
     cdef real s
+    cdef Rows again = x
     while done < x.count:
         many = min(at_once, x.count - done)
         for r in range(many):
             row = sm + (done + r) * n
             shifted(row, x.at, x.step, n, largest(loops, sm, x.at, x.step, n))
-            winner[done + r] = first_winner(row, x.at, x.step, n)
+            winner[done + r] = first_zero(row, n)
             nll[done + r] = -row[class_at(classes + (done + r) * class_step, class_type)]
             advance(&x)
         exponentials(loops, sm + done * n, sm + done * n, many * n)
@@ -489,27 +490,26 @@ cdef void crossentropy_rows(
             s = total(loops, row, n)
             nll[done + r] = nll[done + r] + logarithm(s)
             quotients(row, n, s)
+            if s != s:
+                winner[done + r] = first_maximum(row, again.at, again.step, n)
+            advance(&again)
         done += many
 
 
-cdef inline int64_t first_winner(real *row, char *x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
-    """The position of the maximum, where the shifted row is 0; of the first NaN if there is one."""
-    cdef Py_ssize_t i
-    cdef int64_t found = -1
-    cdef bint strange = False
-    for i in range(n):
-        if not (row[i] < 0):
-            if row[i] == 0:
-                found = i
-            else:
-                strange = True
+cdef inline int64_t first_zero(real *row, Py_ssize_t n) noexcept nogil:
+    """The position of the first element that is not negative (in a row of no positive ones)."""
+    cdef Py_ssize_t i = 0, k
+    cdef int found
+    while i + 16 <= n:
+        found = 0
+        for k in range(16):
+            found |= not (row[i + k] < 0)
+        if found:
             break
-    if found >= 0:
-        for i in range(found, n):
-            strange |= row[i] != row[i]
-    if not strange:
-        return max(found, <int64_t> 0)
-    return first_maximum(row, x, step, n)
+        i += 16
+    while i < n and row[i] < 0:
+        i += 1
+    return i
 
 
 cdef int64_t first_maximum(real *tag, char *x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:

@@ -161,7 +161,7 @@ class SoftmaxGrad(_AlongAxis):
 def _axis_of(name: str, x: Any, axis: Any) -> int | None:
     if axis is None:
         return None
-    ndim = x.type.ndim
+    ndim: int = x.type.ndim
     if ndim == 0:
         raise TypeError(f"{name} needs at least one dimension, got a scalar")
     if not -ndim <= axis < ndim:
