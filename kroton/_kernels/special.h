@@ -1,4 +1,4 @@
-/* Special functions of one double. The gamma and error functions are the C library's. */
+/* Special functions of one double. */
 #ifndef KROTON_SPECIAL_H
 #define KROTON_SPECIAL_H
 
@@ -17,7 +17,41 @@ static inline double gammaln_f64(double x)
 static inline double gammaln_f64(double x) { return x == -INFINITY ? x : lgamma(x); }
 #endif
 
-static inline double gamma_f64(double x) { return tgamma(x); }
+/* Gamma: the recurrence to 2 <= x < 3 and there a rational function, S. L. Moshier, "Methods and
+ * Programs for Mathematical Functions" (1989), Cephes' gamma.c; the C library's far from zero and
+ * at the poles. Several times faster than most C libraries' where gamma is mostly used.
+ */
+static inline double gamma_f64(double x)
+{
+    if (!(fabs(x) < 20.0) || fabs(x) < 1e-9 || (x < 0.0 && floor(x) == x))
+        return tgamma(x);
+    double above = 1.0, below = 1.0;
+    while (x >= 3.0) {
+        x -= 1.0;
+        above *= x;
+    }
+    while (x < 2.0) {
+        below *= x;
+        x += 1.0;
+    }
+    x -= 2.0;
+    double p = 1.60119522476751861407e-4;
+    p = p * x + 1.19135147006586384913e-3;
+    p = p * x + 1.04213797561761569935e-2;
+    p = p * x + 4.76367800457137231464e-2;
+    p = p * x + 2.07448227648435975150e-1;
+    p = p * x + 4.94214826801497100753e-1;
+    p = p * x + 9.99999999999999996796e-1;
+    double q = -2.31581873324120129819e-5;
+    q = q * x + 5.39605580493303397206e-4;
+    q = q * x - 4.45641913851797240494e-3;
+    q = q * x + 1.18139785222060435552e-2;
+    q = q * x + 3.58236398605498653373e-2;
+    q = q * x - 2.34591795718243348568e-1;
+    q = q * x + 7.14304917030273074085e-2;
+    q = q * x + 1.00000000000000000320e0;
+    return above * p / (q * below);
+}
 
 /* The logarithmic derivative of gamma.
  *

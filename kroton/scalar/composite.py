@@ -14,6 +14,9 @@ import numpy as np
 from kroton.scalar.op import ScalarOp
 from kroton.scalar.promotion import Dtypes, InputType, no_loop, promote
 
+SPELLED = 16
+"""Programs of more instructions are not written out in their name."""
+
 
 class Instruction(NamedTuple):
     """One step of a Composite: `register[k] = op(register[i] for i in inputs)`."""
@@ -53,8 +56,9 @@ class Composite(ScalarOp):
     ) -> None:
         instructions = tuple(Instruction(*step) for step in instructions)
         outputs = tuple(outputs)
+        in_dtypes = self._input_dtypes(nin, instructions, outputs)
         for name, value in (
-            ("name", f"Composite{{{', '.join(step.op.name for step in instructions)}}}"),
+            ("name", f"Composite{{{_spelled(nin, instructions, outputs)}}}"),
             ("nin", nin),
             ("nout", len(outputs)),
             ("reference", None),
@@ -66,7 +70,7 @@ class Composite(ScalarOp):
             ("instructions", instructions),
             ("outputs", outputs),
             ("_hash", hash((Composite, nin, instructions, outputs))),
-            ("in_dtypes", self._input_dtypes(nin, instructions, outputs)),
+            ("in_dtypes", in_dtypes),
         ):
             object.__setattr__(self, name, value)
 
@@ -127,6 +131,25 @@ class Composite(ScalarOp):
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _spelled(nin: int, instructions: tuple[Instruction, ...], outputs: tuple[int, ...]) -> str:
+    """The program as text: nested calls, with a name for what is used more than once."""
+    if len(instructions) > SPELLED:
+        return f"{len(instructions)} operations"
+    uses = [0] * (nin + len(instructions))
+    for register in (*(i for step in instructions for i in step.inputs), *outputs):
+        uses[register] += 1
+    texts = [f"i{k}" for k in range(nin)]
+    named: list[str] = []
+    for k, step in enumerate(instructions):
+        text = f"{step.op.name}({', '.join(texts[i] for i in step.inputs)})"
+        if uses[nin + k] > 1:
+            named.append(f"t{len(named)} = {text}")
+            text = f"t{len(named) - 1}"
+        texts.append(text)
+    result = ", ".join(texts[register] for register in outputs)
+    return "; ".join([*named, result])
 
 
 def _composite_rule(op: ScalarOp, inputs: tuple[InputType, ...]) -> tuple[Dtypes, np.dtype]:

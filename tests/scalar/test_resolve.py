@@ -182,6 +182,7 @@ def test_a_composite_evaluates_its_instructions_in_order():
     assert program.out_dtypes(np.dtype(F8), np.dtype(F8)) == (np.dtype("f4"), np.dtype(F8))
     assert program.in_dtypes == (F8, F8)
     assert program.nout == 2
+    assert repr(program) == "Composite{t0 = sub(i0, i1); cast{float32}(sqr(t0)), t0}"
 
 
 @pytest.mark.parametrize(
