@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from kroton._kernels.kernel import CallableKernel, Kernel
 from kroton._kernels.program import Cell, Program
 from kroton.graph.basic import Apply, Constant, Variable
@@ -21,6 +23,7 @@ from kroton.linking.comparison import ComparingKernel
 from kroton.linking.errors import explain
 from kroton.linking.hooks import Hook, Observer
 from kroton.linking.kernels import select_kernel
+from kroton.tensor.type import TensorType
 
 
 class MissingKernelError(NotImplementedError):
@@ -44,10 +47,38 @@ class Linked:
 
 
 def perform_kernel(node: Apply) -> Kernel:
-    """The Python fallback: a kernel that calls the Op's `perform`."""
-    return CallableKernel(
-        partial(node.op.perform, node), len(node.inputs), len(node.outputs), f"{node.op}.perform"
-    )
+    """The Python fallback: a kernel that calls the Op's `perform`.
+
+    What a user's `perform` leaves is made what its type declares (a NumPy scalar an array of no
+    dimensions), for compiled kernels read it without looking.
+    """
+    perform = partial(node.op.perform, node)
+    tensors = [
+        (k, out.type, out.type.numpy_dtype, out.type.ndim)
+        for k, out in enumerate(node.outputs)
+        if isinstance(out.type, TensorType)
+    ]
+
+    def run(inputs: list[Any], storage: list[list[Any]]) -> None:
+        perform(inputs, storage)
+        for k, declared, dtype, ndim in tensors:
+            value = storage[k][0]
+            if value is None or (
+                type(value) is np.ndarray
+                and value.dtype == dtype
+                and value.ndim == ndim
+                and value.flags.aligned
+            ):
+                continue
+            try:
+                storage[k][0] = declared.filter(value)
+            except TypeError as error:
+                raise TypeError(
+                    f"perform of {node.op} left in output {k} what its type "
+                    f"{declared} does not allow: {error}"
+                ) from None
+
+    return CallableKernel(run, len(node.inputs), len(node.outputs), f"{node.op}.perform")
 
 
 @dataclass(frozen=True)
