@@ -42,6 +42,7 @@ for _table in (
     "reductions",
     "softmax",
     "crossentropy",
+    "likelihood",
     "stabilization",
     "specialization",
     "blas",

@@ -71,6 +71,7 @@ rule(-x * -y, x * y)
 rule(-x / -y, x / y)
 rule(-x * c.real, x * -c)
 rule(-(x * c.real), x * -c, single=True)
+rule(-(c / x), -c / x, single=True)
 rule(abs(-x), abs(x))
 rule(abs(abs(x)), abs(x))
 rule(sqr(-x), sqr(x))
@@ -100,6 +101,11 @@ rule((x * c.continuous) / d, x * (c / d), name="(x * c) / d -> x * (c / d)",
 rule((x / c.continuous) * d, x * (d / c), name="(x / c) * d -> x * (d / c)",
      when=lambda m: m.value("c") != 0)  # fmt: skip
 rule((x / c.continuous) / d, x / (c * d), name="(x / c) / d -> x / (c * d)")
+
+# ---- what is added to itself, scaled, is one scaled term: decay in an update
+rule(x - c * (x * d + y), x * (1 - c * d) - c * y, single=True)
+rule(x - c * (x + y), x * (1 - c) - c * y, single=True)
+rule(x + c * (x * d + y), x * (1 + c * d) + c * y, single=True)
 
 # ---- inverse functions, idempotence, comparisons with oneself
 rule(log(exp(x.float)), x)

@@ -9,6 +9,7 @@ import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.op import ShapeError
+from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
@@ -86,37 +87,42 @@ def _towards_inputs(x: Variable, d: int) -> tuple[Variable, int] | int | None:
     return None
 
 
-def extent(fgraph: FunctionGraph, x: Variable, d: int) -> Any:
-    """The extent of dimension `d`: an int, or Shape_i of where it comes from."""
+def extent(fgraph: FunctionGraph, x: Variable, d: int, depth: int = 2) -> Any:
+    """The extent of dimension `d` of `x`: an int, or a scalar that needs no value of `x`.
+
+    Asks `infer_shape` of at most `depth` Applys on a path; beyond, it is a Shape_i that the
+    engine will visit again.
+    """
     found = source_of_extent(fgraph, x, d)
-    return found if isinstance(found, int) else T.shape_i(*found)
+    if isinstance(found, int):
+        return found
+    source, d = found
+    owner = source.owner
+    if owner is None or depth == 0:
+        return T.shape_i(source, d)
+    shapes = None
+    try:
+        known = [
+            tuple(extent(fgraph, v, k, depth - 1) for k in range(v.type.ndim))
+            if isinstance(v.type, TensorType)
+            else ()
+            for v in owner.inputs
+        ]
+        shapes = owner.op.infer_shape(owner, known)
+    except ShapeError:
+        pass
+    if shapes is None or shapes[source.index] is None:
+        return T.shape_i(source, d)
+    return shapes[source.index][d]
 
 
 @canonicalize.rewriter(Shape_i, name="infer_extent")
 def infer_extent(fgraph: FunctionGraph, node: Apply) -> Any:
     """The extent of a result from those of what it is made of."""
     (x,) = node.inputs
-    found = source_of_extent(fgraph, x, node.op.i)
-    if isinstance(found, int):
-        return T.constant(found, dtype="int64")
-    source, d = found
-    owner = source.owner
-    if owner is not None:
-        try:
-            shapes = owner.op.infer_shape(
-                owner,
-                [
-                    tuple(extent(fgraph, v, k) for k in range(v.type.ndim))
-                    if isinstance(v.type, TensorType)
-                    else ()
-                    for v in owner.inputs
-                ],
-            )
-        except ShapeError:
-            shapes = None
-        if shapes is not None and shapes[source.index] is not None:
-            return as_extent(shapes[source.index][d])
-    return None if source is x else T.shape_i(source, d)
+    if x.owner is None and x.type.shape[node.op.i] is None:
+        return None
+    return as_extent(extent(fgraph, x, node.op.i))
 
 
 @canonicalize.rewriter(SpecifyShape, Unbroadcast, name="useless_shape_statement")
@@ -170,3 +176,14 @@ def _extents_of(shape: Variable, x: Variable) -> bool:
         ):
             return False
     return True
+
+
+@canonicalize.rewriter("maximum", name="extents_are_not_negative")
+def extents_are_not_negative(fgraph: FunctionGraph, node: Apply) -> Any:
+    """max(extent, 0) is the extent."""
+    for x, c in (node.inputs, node.inputs[::-1]):
+        if x.owner is not None and type(x.owner.op) is Shape_i:
+            bound = uniform_value(c)
+            if bound is not None and bound <= 0:
+                return x
+    return None

@@ -186,3 +186,32 @@ def test_random_broadcasts_keep_their_values(data: Any) -> None:
     except ValueError:
         return
     same([full, s], pool, *values)
+
+
+def test_the_tutorials_likelihood_is_one_fused_crossentropy() -> None:
+    y = T.lvector("y")
+    labels = np.array([2, 0])
+    for scores in (T.log(T.nnet.softmax(m)), T.nnet.logsoftmax(m)):
+        for n in (y.shape[0], m.shape[0]):
+            cost = -T.mean(scores[T.arange(n), y])
+            fgraph = same([m, y], [cost, grad(cost, m)], M, labels)
+            found = ops(fgraph)
+            assert "CrossentropySoftmaxArgmax1Hot" in found
+            assert "CrossentropySoftmax1HotGrad" in found
+            assert not [op for op in found if "Subtensor" in op or op.startswith(("Log", "Soft"))]
+
+
+def test_another_choice_of_elements_is_no_likelihood() -> None:
+    y = T.lvector("y")
+    labels = np.array([2, 0])
+    scores = T.log(T.nnet.softmax(m))
+    for index in ((T.arange(0, 4, 2) // 2, y), (y // 2, y)):
+        fgraph = same([m, y], [scores[index].sum()], M, labels)
+        assert not [op for op in ops(fgraph) if op.startswith("Crossentropy")]
+
+
+def test_a_decayed_weights_update_is_one_gemm() -> None:
+    a, b = T.dmatrices("a", "b")
+    update = m - 0.1 * (T.dot(a, b) + 2 * 0.01 * m)
+    fgraph = same([m, a, b], [update], M, np.ones((2, 4)), np.arange(12.0).reshape(4, 3))
+    assert [op[:4] for op in ops(fgraph)] == ["Gemm"]
