@@ -393,7 +393,7 @@ cdef int multiply(
     is what booleans and integers need.
     """
     cdef Py_ssize_t item = size_of(typenum)
-    cdef Py_ssize_t work = a.rows * a.cols * b.cols
+    cdef double work = <double> a.rows * a.cols * b.cols
     cdef Value one, nothing
     if a.rows == 0 or b.cols == 0:
         return 0

@@ -50,7 +50,10 @@ class _Factor:
         """As a scalar Variable."""
         result: Any = T.constant(self.number, dtype=dtype)
         for k, v in enumerate(self.variables):
-            result = v if k == 0 and self.number == 1 else result * v
+            if k == 0 and abs(self.number) == 1 and self.number.imag == 0:
+                result = v if self.number == 1 else -v
+            else:
+                result = result * v
         for v in self.below:
             result = result / v
         return result  # type: ignore[no-any-return]
