@@ -42,8 +42,8 @@ class _Factor:
     """A product of a number and scalar Variables."""
 
     number: Any
-    variables: tuple[Variable, ...] = ()
-    below: tuple[Variable, ...] = ()
+    variables: tuple[Any, ...] = ()
+    below: tuple[Any, ...] = ()
     """The Variables that it is divided by."""
 
     def build(self, dtype: str) -> Variable:
