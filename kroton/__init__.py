@@ -9,11 +9,12 @@ Write mathematics on symbolic variables, compile it with `function`, call it on 
 array([10., 20., 30.])
 """
 
+from typing import TYPE_CHECKING, Any
+
 from kroton import gof, tensor
 from kroton.compile import (
     FAST_COMPILE,
     FAST_RUN,
-    DebugMode,
     Function,
     In,
     Mode,
@@ -50,3 +51,17 @@ __version__ = "0.1.0"
 
 # `T.grad` is the lineage's name too; the tensor room is below the gradient's floor.
 tensor.grad = grad
+
+if TYPE_CHECKING:
+    from kroton.compile.debugmode import DebugMode as DebugMode
+
+_LATE = {"DebugMode": "kroton.compile.debugmode"}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when somebody asks: most programs never do, and importing costs.
+    if name in _LATE:
+        import importlib
+
+        return getattr(importlib.import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

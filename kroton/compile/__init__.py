@@ -1,6 +1,7 @@
 """Compiling: from an expression to a callable."""
 
-from kroton.compile.debugmode import DebugMode
+from typing import TYPE_CHECKING, Any
+
 from kroton.compile.function import Function, compile_for_evaluation, function
 from kroton.compile.io import In, Out, SymbolicInput, SymbolicOutput
 from kroton.compile.maker import FunctionMaker, UnusedInputError
@@ -27,11 +28,23 @@ from kroton.graph.evaluation import set_compiler
 
 set_compiler(compile_for_evaluation)
 
+if TYPE_CHECKING:
+    from kroton.compile.debugmode import DebugMode as DebugMode
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when somebody asks: most programs never do, and importing costs.
+    if name == "DebugMode":
+        from kroton.compile.debugmode import DebugMode
+
+        return DebugMode
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "FAST_COMPILE",
     "FAST_RUN",
     "Container",
-    "DebugMode",
     "Function",
     "FunctionMaker",
     "In",
