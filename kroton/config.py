@@ -1,6 +1,6 @@
 """Settings: `kroton.config`, read from KROTON_FLAGS and ~/.krotonrc when the package is imported.
 
-    KROTON_FLAGS="mode=FAST_COMPILE,floatX=float32,DebugMode.patience=3" python script.py
+KROTON_FLAGS="mode=FAST_COMPILE,floatX=float32,DebugMode.patience=3" python script.py
 """
 
 from __future__ import annotations
@@ -208,7 +208,10 @@ def _pairs_of_file(path: str) -> Iterator[tuple[str, str]]:
 def _load() -> Section:
     section = Section()
     path = os.environ.get("KROTONRC", os.path.expanduser("~/.krotonrc"))
-    for name, value in (*_pairs_of_file(path), *_pairs_of_flags(os.environ.get("KROTON_FLAGS", ""))):
+    for name, value in (
+        *_pairs_of_file(path),
+        *_pairs_of_flags(os.environ.get("KROTON_FLAGS", "")),
+    ):
         section._set(name, value)
     return section
 

@@ -26,7 +26,7 @@ from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.type import TensorType
 
 
-class Function(Entry):
+class Function(Entry):  # type: ignore[misc]
     """A compiled function: call it on arrays. Made by `kroton.function`.
 
     Arguments are positional, keywords or defaults. Arrays of the exact type are used as they
@@ -78,10 +78,10 @@ class Function(Entry):
             position = self._by_name.get(name)
             if position is None:
                 if name in self._twice:
-                    raise TypeError(f"{self._called}: several inputs are named {name!r}; pass them by position")
-                raise TypeError(
-                    f"{self._called} has no input named {name!r}: {self._signature()}"
-                )
+                    raise TypeError(
+                        f"{self._called}: several inputs are named {name!r}; pass them by position"
+                    )
+                raise TypeError(f"{self._called} has no input named {name!r}: {self._signature()}")
             if values[position] is not _missing:
                 raise TypeError(f"{self._called} got two values for input {name!r}")
             values[position] = value
@@ -218,9 +218,7 @@ class Function(Entry):
         item_updates = [i.update for i in spec.inputs if i.update is not None]
         replaced = list(clone_replace(values + item_updates, exchange))
         n = len(spec.outputs)
-        outputs = [
-            SymbolicOutput(v, o.borrow) for v, o in zip(replaced[:n], spec.outputs)
-        ]
+        outputs = [SymbolicOutput(v, o.borrow) for v, o in zip(replaced[:n], spec.outputs)]
         updates: list[tuple[Any, Variable]] = []
         if not delete_updates:
             targets = [exchange.get(v, v) for v, _ in spec.updates]
@@ -438,7 +436,9 @@ def function(
         unpack, listed = "list", list(outputs)
     else:
         unpack, listed = "one", [outputs]
-    results = [o if isinstance(o, SymbolicOutput) else SymbolicOutput(_as_output(o)) for o in listed]
+    results = [
+        o if isinstance(o, SymbolicOutput) else SymbolicOutput(_as_output(o)) for o in listed
+    ]
 
     replacements = as_pairs("givens", givens)
     pairs: list[tuple[Variable, Variable]] = []
@@ -450,7 +450,9 @@ def function(
         if any(old is earlier for earlier, _ in pairs):
             raise ValueError(f"givens replaces {old} twice")
         try:
-            pairs.append((old, old.type.filter_variable(new) if rebuild_strict else as_tensor_variable(new)))
+            pairs.append(
+                (old, old.type.filter_variable(new) if rebuild_strict else as_tensor_variable(new))
+            )
         except TypeError as error:
             raise TypeError(f"givens for {old} of type {old.type}: {error}") from None
 
@@ -466,12 +468,9 @@ def function(
         collected = [(s, v) for (s, _), v in zip(collected, values[n:])]
         waiting = iter(values[n + len(collected) :])
         items = [
-            _with_update(item, next(waiting)) if item.update is not None else item
-            for item in items
+            _with_update(item, next(waiting)) if item.update is not None else item for item in items
         ]
-        collected = collect_updates(
-            [o.variable for o in results], collected, no_default_updates
-        )
+        collected = collect_updates([o.variable for o in results], collected, no_default_updates)
     spec = Specification(
         items, results, keys, unpack, collected, chosen, name, chosen_action(on_unused_input)
     )
@@ -512,9 +511,7 @@ def compile_for_evaluation(
             stand_in = variable.type.make_variable(variable.name)
             fresh.append(stand_in)
             givens.append((variable, stand_in))
-    return function(
-        fresh, list(outputs), mode=mode, givens=givens, on_unused_input=on_unused_input
-    )
+    return function(fresh, list(outputs), mode=mode, givens=givens, on_unused_input=on_unused_input)
 
 
 __all__ = ["Function", "Mode", "ObservedFunction", "compile_for_evaluation", "function"]

@@ -129,6 +129,4 @@ def default_container(spec: In) -> Container | None:
         return None
     if isinstance(spec.value, Container):
         return spec.value
-    return Container(
-        spec.variable.type, spec.value, spec.name, spec.strict, spec.allow_downcast
-    )
+    return Container(spec.variable.type, spec.value, spec.name, spec.strict, spec.allow_downcast)

@@ -206,11 +206,7 @@ def make(spec: Specification, function_class: Any) -> Any:
     ]
     cells += [v.container.cell for v in shared]
     update_cells = {
-        k: (
-            v.container.cell
-            if isinstance(v, SharedVariable)
-            else spec.containers[v].cell
-        )
+        k: (v.container.cell if isinstance(v, SharedVariable) else spec.containers[v].cell)
         for k, v in zip(updated, targets)
     }
     linked = mode.linker.link(fgraph, cells, update_cells, mode.hooks)

@@ -88,7 +88,6 @@ FAST_COMPILE = Mode("c|py", "fast_compile")
 FAST_RUN = Mode("c|py", "fast_run")
 
 
-
 def _debug_mode() -> Mode:
     from kroton.compile.debugmode import DebugMode
 

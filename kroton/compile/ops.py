@@ -40,9 +40,9 @@ class FromFunctionOp(Op):
     def __eq__(self, other: object) -> bool:
         return (
             type(self) is type(other)
-            and self.fn is other.fn  # type: ignore[attr-defined]
-            and self.itypes == other.itypes  # type: ignore[attr-defined]
-            and self.otypes == other.otypes  # type: ignore[attr-defined]
+            and self.fn is other.fn
+            and self.itypes == other.itypes
+            and self.otypes == other.otypes
         )
 
     def __hash__(self) -> int:

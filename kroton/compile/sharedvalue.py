@@ -104,9 +104,7 @@ class SharedVariable(Variable):
 
     @default_update.setter
     def default_update(self, expression: Any) -> None:
-        self._default_update = (
-            None if expression is None else self.type.filter_variable(expression)
-        )
+        self._default_update = None if expression is None else self.type.filter_variable(expression)
 
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> Any:
         """The value: a copy, or with `borrow` the array itself, which a later call may replace."""
@@ -151,9 +149,7 @@ class SharedVariable(Variable):
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        twin = type(self)(
-            self.name, self.type, None, container=copy.deepcopy(self.container, memo)
-        )
+        twin = type(self)(self.name, self.type, None, container=copy.deepcopy(self.container, memo))
         memo[id(self)] = twin
         if self._default_update is not None:
             twin._default_update = copy.deepcopy(self._default_update, memo)

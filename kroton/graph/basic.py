@@ -118,7 +118,7 @@ class Variable:
     def __repr__(self) -> str:
         return str(self)
 
-    def __copy__(self) -> Variable:
+    def __copy__(self) -> Any:
         return self.clone()
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -11,9 +11,7 @@ from kroton.graph.traversal import explicit_inputs, inputs, toposort
 Compiler = Callable[..., Callable[..., Any]]
 
 
-def interpret(
-    inputs: Sequence[Variable], outputs: Sequence[Variable]
-) -> Callable[..., list[Any]]:
+def interpret(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> Callable[..., list[Any]]:
     """A function of `inputs` that runs the `perform` of each Apply, unoptimized: the reference."""
     order = toposort(outputs, list(inputs))
 
@@ -85,4 +83,3 @@ def evaluate(var: Variable, values: Mapping[Any, Any]) -> Any:
     if key not in cache:
         cache[key] = compiled(list(given), [var])
     return cache[key](*given.values())[0]
-

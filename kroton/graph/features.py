@@ -41,4 +41,3 @@ class Feature:
 
     def validate(self, fgraph: FunctionGraph) -> None:
         """Raise InconsistencyError if the graph is not in order."""
-

@@ -124,8 +124,7 @@ class FunctionGraph:
         where = format_trace(var.trace)
         raise MissingInputError(
             f"the graph depends on {var} of type {var.type}, which is neither among the inputs "
-            f"nor computed nor given a value"
-            + (f"; it was made here:\n{where}" if where else "")
+            f"nor computed nor given a value" + (f"; it was made here:\n{where}" if where else "")
         )
 
     def _prune(self, start: Variable, reason: str | None) -> None:
@@ -379,5 +378,3 @@ class FunctionGraph:
 
 def _rebuild(inputs: list[Variable], outputs: list[Variable]) -> FunctionGraph:
     return FunctionGraph(inputs, outputs, clone=False)
-
-

@@ -50,20 +50,20 @@ class DisconnectedType(Type):
 disconnected_type = DisconnectedType()
 
 
-def grad_not_implemented(op: Any, x_pos: int, x: Variable, comment: str = "") -> Variable:
+def grad_not_implemented(op: Any, x_pos: int, x: Variable, comment: str = "") -> Any:
     """A Variable that marks the gradient of `op` by input `x_pos` as not implemented."""
     return NullType(
         f"This variable is Null because the grad method for input {x_pos} ({x}) of the {op} op "
         f"is not implemented. {comment}"
-    )()  # type: ignore[no-any-return]
+    )()
 
 
-def grad_undefined(op: Any, x_pos: int, x: Variable, comment: str = "") -> Variable:
+def grad_undefined(op: Any, x_pos: int, x: Variable, comment: str = "") -> Any:
     """A Variable that marks the gradient of `op` by input `x_pos` as mathematically undefined."""
     return NullType(
         f"This variable is Null because the grad method for input {x_pos} ({x}) of the {op} op "
         f"is mathematically undefined. {comment}"
-    )()  # type: ignore[no-any-return]
+    )()
 
 
 Type.variable_type = Variable

@@ -41,11 +41,11 @@ class Op:
                 f"{cls.__name__}.__props__ must be a tuple of attribute names, got {props!r}"
             )
         if "__eq__" not in cls.__dict__:
-            cls.__eq__ = _props_eq  # type: ignore[method-assign, assignment]
+            cls.__eq__ = _props_eq  # type: ignore[method-assign]
         if "__hash__" not in cls.__dict__ or cls.__dict__["__hash__"] is None:
-            cls.__hash__ = _props_hash  # type: ignore[method-assign, assignment]
+            cls.__hash__ = _props_hash  # type: ignore[method-assign]
         if "__repr__" not in cls.__dict__:
-            cls.__repr__ = _props_repr  # type: ignore[method-assign, assignment]
+            cls.__repr__ = _props_repr  # type: ignore[method-assign]
 
     def make_node(self, *inputs: Any) -> Apply:
         """Return the Apply of this Op to `inputs`, checking them and typing the outputs.
@@ -55,7 +55,9 @@ class Op:
         itypes = getattr(self, "itypes", None)
         otypes = getattr(self, "otypes", None)
         if itypes is None or otypes is None:
-            raise TypeError(f"{type(self).__name__} defines neither make_node nor itypes and otypes")
+            raise TypeError(
+                f"{type(self).__name__} defines neither make_node nor itypes and otypes"
+            )
         if len(inputs) != len(itypes):
             raise ValueError(f"{self} takes {len(itypes)} inputs, got {len(inputs)}")
         variables = []

@@ -24,7 +24,7 @@ class _State(threading.local):
 _state = _State()
 
 
-class _Carrier(list):  # type: ignore[type-arg]
+class _Carrier(list[Apply]):
     """Holds the Applys of a graph in topological order while it is unpickled."""
 
     def __init__(self, roots: list[Apply] | None = None) -> None:
@@ -44,14 +44,14 @@ def _ancestors_first(roots: list[Apply]) -> Iterator[Apply]:
         _state.flat = before
 
 
-def _make_input(cls: type, type_: Any, name: str | None, tag: Tag | None) -> Any:
+def _make_input(cls: Any, type_: Any, name: str | None, tag: Tag | None) -> Any:
     new = cls.__new__(cls)
     Variable.__init__(new, type_, None, None, name)
     new._tag = tag
     return new
 
 
-def _make_constant(cls: type, type_: Any, data: Any, name: str | None, tag: Tag | None) -> Any:
+def _make_constant(cls: Any, type_: Any, data: Any, name: str | None, tag: Tag | None) -> Any:
     new = cls(type_, data, name)
     new._tag = tag
     return new

@@ -8,7 +8,9 @@ from typing import Any
 from kroton.graph.basic import Apply, Constant, Variable
 
 
-def ancestors(variable_list: Iterable[Variable], blockers: Collection[Variable] = ()) -> Iterator[Variable]:
+def ancestors(
+    variable_list: Iterable[Variable], blockers: Collection[Variable] = ()
+) -> Iterator[Variable]:
     """Yield each Variable that the given ones depend on (themselves included), once.
 
     Does not look behind a Variable in `blockers` (which is yielded).
@@ -26,7 +28,9 @@ def ancestors(variable_list: Iterable[Variable], blockers: Collection[Variable] 
             stack.extend(reversed(var.owner.inputs))
 
 
-def inputs(variable_list: Iterable[Variable], blockers: Collection[Variable] = ()) -> list[Variable]:
+def inputs(
+    variable_list: Iterable[Variable], blockers: Collection[Variable] = ()
+) -> list[Variable]:
     """The Variables without an owner that the given ones depend on."""
     return [var for var in ancestors(variable_list, blockers) if var.owner is None]
 
@@ -194,7 +198,9 @@ def clone(
     copy_orphans: bool | None = None,
 ) -> tuple[list[Variable], list[Variable]]:  # fmt: skip
     """Copy the graph between inputs `i` and outputs `o`; return the copies of both."""
-    equiv = clone_get_equiv(i, o, copy_inputs, copy_inputs if copy_orphans is None else copy_orphans)
+    equiv = clone_get_equiv(
+        i, o, copy_inputs, copy_inputs if copy_orphans is None else copy_orphans
+    )
     return [equiv[var] for var in i], [equiv[var] for var in o]
 
 
@@ -306,5 +312,3 @@ def equal_computations(
 def is_in_ancestors(l_node: Apply, f_node: Apply) -> bool:
     """Whether `f_node` computes something that `l_node` depends on (or is `l_node`)."""
     return any(var.owner is f_node for out in l_node.outputs for var in ancestors([out]))
-
-

@@ -61,10 +61,11 @@ class Type:
 
         if not isinstance(other, Variable):
             other = self.constant_type(self, self.filter(other))
-        if other.type == self or self.is_super(other.type):
-            return other
+        variable: Variable = other
+        if variable.type == self or self.is_super(variable.type):
+            return variable
         if allow_convert:
-            converted = self.convert_variable(other)
+            converted = self.convert_variable(variable)
             if converted is not None:
                 return converted
         raise TypeError(

@@ -58,9 +58,7 @@ class Observer:
         for hook in self.hooks:
             hook.before_apply(self.function, position, self.order[position], inputs)
 
-    def after(
-        self, position: int, inputs: list[Any], outputs: list[Any], seconds: float
-    ) -> None:
+    def after(self, position: int, inputs: list[Any], outputs: list[Any], seconds: float) -> None:
         """Tell the hooks that Apply `position` has run."""
         node = self.order[position]
         for hook in self.hooks:

@@ -166,7 +166,9 @@ class Linker:
             inputs=[storage[v] for v, cell in zip(fgraph.inputs, cells) if cell is None],
             outputs=[storage[v] for k, v in enumerate(fgraph.outputs) if k not in updates],
             constants=constants,
-            shared=[(cell, storage[v]) for v, cell in zip(fgraph.inputs, cells) if cell is not None],
+            shared=[
+                (cell, storage[v]) for v, cell in zip(fgraph.inputs, cells) if cell is not None
+            ],
             updates=[(cell, storage[fgraph.outputs[k]]) for k, cell in updates.items()],
             drops=_drops(fgraph, order, storage),
             commit=commit,

@@ -35,7 +35,9 @@ def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: An
         If a Python int does not fit into `dtype`.
     """
     if isinstance(x, Constant):
-        if (ndim is None or x.type.ndim == ndim) and (dtype is None or x.type.dtype == dtype_of(dtype)):
+        if (ndim is None or x.type.ndim == ndim) and (
+            dtype is None or x.type.dtype == dtype_of(dtype)
+        ):
             return x
         x = x.data
     if dtype is not None:
@@ -92,7 +94,9 @@ def as_tensor_variable(
     TypeError
         If `x` is not numeric, has another dtype than asked for, or too many dimensions.
     """
-    if isinstance(x, TensorVariable) or (isinstance(x, Variable) and isinstance(x.type, TensorType)):
+    if isinstance(x, TensorVariable) or (
+        isinstance(x, Variable) and isinstance(x.type, TensorType)
+    ):
         if dtype is not None and x.type.dtype != dtype_of(dtype):
             raise TypeError(f"{x} has dtype {x.type.dtype}, not {dtype}")
         if ndim is None or x.type.ndim == ndim:

@@ -144,8 +144,10 @@ class CAReduce(Op):
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         (x,) = inputs
+        ufunc = self.scalar_op.ufunc
+        assert ufunc is not None, f"{self.scalar_op} is no reduction"
         with np.errstate(all="ignore"):
-            accumulated = self.scalar_op.ufunc.reduce(
+            accumulated = ufunc.reduce(
                 x.astype(self.acc_dtype, copy=False), axis=self.axis, dtype=self.acc_dtype
             )
             value = np.asarray(accumulated).astype(self.dtype, copy=False)

@@ -59,6 +59,7 @@ class TensorType(Type):
     broadcastable: tuple[bool, ...]
     numpy_dtype: np.dtype[Any]
     name: str | None
+    _hash: int
 
     def __new__(
         cls, dtype: Any, shape: Sequence[int | None | bool] | None = None, name: str | None = None,
@@ -229,7 +230,7 @@ class TensorType(Type):
         if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
             return False
         try:
-            return bool(np.shares_memory(a, b, max_work=100_000))
+            return bool(np.shares_memory(a, b, max_work=100_000))  # type: ignore[arg-type]
         except np.exceptions.TooHardError:
             return bool(np.may_share_memory(a, b))
 
@@ -257,17 +258,14 @@ class TensorType(Type):
         ):
             import kroton.tensor as T
 
-            return T.specify_shape(var, self.shape)
+            converted: Variable = T.specify_shape(var, self.shape)
+            return converted
         return None
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return (
-            type(self) is type(other)
-            and self.dtype == other.dtype  # type: ignore[attr-defined]
-            and self.shape == other.shape  # type: ignore[attr-defined]
-        )
+        return type(self) is type(other) and self.dtype == other.dtype and self.shape == other.shape
 
     def __hash__(self) -> int:
         return self._hash
@@ -324,7 +322,7 @@ def dtype_of(dtype: Any) -> str:
         if dtype in DTYPES:
             return dtype
     try:
-        name = np.dtype(dtype).newbyteorder("=").name
+        name = str(np.dtype(dtype).newbyteorder("=").name)
     except TypeError:
         raise TypeError(f"{dtype!r} is not a dtype; use one of {', '.join(DTYPES)}") from None
     if name not in DTYPES:

@@ -396,7 +396,6 @@ class TensorVariable(TensorOperators, Variable):
     __hash__ = Variable.__hash__
 
 
-
 class TensorConstant(TensorOperators, Constant):
     """A tensor whose value is known. The value is read-only."""
 

@@ -87,7 +87,10 @@ def offered(shape: tuple[int, ...], dtype: np.dtype, which: str) -> Iterator[tup
     if (everything or "strided" in wanted) and shape:
         wide = tuple(2 * n for n in shape)
         yield "a strided buffer", lambda: np.ones(wide, dtype)[(slice(None, None, 2),) * len(shape)]
-        yield "a reversed buffer", lambda: np.ones(shape, dtype)[(slice(None, None, -1),) * len(shape)]
+        yield (
+            "a reversed buffer",
+            lambda: np.ones(shape, dtype)[(slice(None, None, -1),) * len(shape)],
+        )
     if (everything or "wrong_size" in wanted) and shape:
         yield "a larger buffer", lambda: np.ones(tuple(n + 1 for n in shape), dtype)
         yield "an empty buffer", lambda: np.ones((0,) * len(shape), dtype)

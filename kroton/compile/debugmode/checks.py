@@ -53,7 +53,9 @@ def close(r: Variable, a: Any, b: Any, remove_undefined: bool = False) -> bool:
     single = a.dtype in (np.dtype("float32"), np.dtype("complex64"))
     atol = (1e-5 if single else 1e-8) * scale
     return bool(
-        compare(a, b, allow_remove_inf=remove_undefined, allow_remove_nan=remove_undefined, atol=atol)
+        compare(
+            a, b, allow_remove_inf=remove_undefined, allow_remove_nan=remove_undefined, atol=atol
+        )
     )
 
 
@@ -120,9 +122,7 @@ def run_guarded(
         if k not in destroyed and not same_bits(c.array, x):
             raise BadDestroyMap(node, k, x, c.array, who)
         if c.trespassed:
-            raise BadBuffer(
-                report(node, f"{who} wrote beside the memory of input {k}", inputs)
-            )
+            raise BadBuffer(report(node, f"{who} wrote beside the memory of input {k}", inputs))
     for k, value in enumerate(outputs):
         if isinstance(value, np.ndarray) and not guards_intact(value):
             raise BadBuffer(report(node, f"{who} wrote beside its output {k}", inputs))

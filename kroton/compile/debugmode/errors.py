@@ -80,9 +80,7 @@ class BadThunkOutput(DebugModeError):
         self.r, self.thunk1, self.val1 = r, thunk1, val1
         self.thunk2, self.val2, self.inputs_val = thunk2, val2, inputs_val
         self.node = r.owner
-        problem = (
-            f"output {r.index} differs between {thunk1} and {thunk2}{difference(val1, val2)}"
-        )
+        problem = f"output {r.index} differs between {thunk1} and {thunk2}{difference(val1, val2)}"
         assert r.owner is not None
         super().__init__(report(r.owner, problem, inputs_val, hint))
 

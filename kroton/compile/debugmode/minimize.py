@@ -143,9 +143,11 @@ class RewriteCase(Case):
         arguments = [x.copy() if isinstance(x, np.ndarray) else x for x in self.inputs]
         old, new = interpret(self.variables, [self.old, self.new])(*arguments)
         if not checks.close(self.old, old, new, remove_undefined=True):
-            graphs = [debugprint(v, print_type=True, file="str") for v in (self.old, self.new)]
+            before, after = (
+                debugprint(v, print_type=True, file="str") for v in (self.old, self.new)
+            )
             raise BadOptimization(
-                self.old, self.new, old, new, self.reason, *graphs,
+                self.old, self.new, old, new, self.reason, before, after,
                 list(zip(self.variables, self.inputs)),
             )  # fmt: skip
 

@@ -134,13 +134,9 @@ class DebugMode(Mode):
             raise ValueError("stability_patience cannot be negative")
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        passed = {
-            k: v for k, v in values.items() if k != "stability_patience"
-        }
+        passed = {k: v for k, v in values.items() if k != "stability_patience"}
         kept = tuple(h for h in hooks if not isinstance(h, RewriteChecks))
         object.__setattr__(self, "linker", DebugLinker(**passed))
         object.__setattr__(self, "optimizer", optimizer)
-        object.__setattr__(
-            self, "hooks", (RewriteChecks(values["stability_patience"]), *kept)
-        )
+        object.__setattr__(self, "hooks", (RewriteChecks(values["stability_patience"]), *kept))
         self.__post_init__()
