@@ -52,8 +52,52 @@ __version__ = "0.1.0"
 # `T.grad` is the lineage's name too; the tensor room is below the gradient's floor.
 tensor.grad = grad
 
+__all__ = [
+    "FAST_COMPILE",
+    "FAST_RUN",
+    "Apply",
+    "Constant",
+    "DebugMode",
+    "Function",
+    "FunctionGraph",
+    "In",
+    "Lop",
+    "Mode",
+    "Op",
+    "Out",
+    "Print",
+    "Rop",
+    "SharedVariable",
+    "Type",
+    "Variable",
+    "as_op",
+    "clone_replace",
+    "config",
+    "consider_constant",
+    "debugprint",
+    "disconnected_grad",
+    "dprint",
+    "function",
+    "get_mode",
+    "gof",
+    "grad",
+    "grad_clip",
+    "grad_scale",
+    "hessian",
+    "hessian_vector_product",
+    "jacobian",
+    "pp",
+    "register_linker",
+    "register_mode",
+    "shared",
+    "subgraph_grad",
+    "tensor",
+    "verify_grad",
+    "zero_grad",
+]
+
 if TYPE_CHECKING:
-    from kroton.compile.debugmode import DebugMode as DebugMode
+    from kroton.compile.debugmode import DebugMode
 
 _LATE = {"DebugMode": "kroton.compile.debugmode"}
 

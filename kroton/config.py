@@ -32,7 +32,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 
 def _count(text: Any) -> int:
     number = int(text)
-    if isinstance(text, float) and number != text or number < 0:
+    if (isinstance(text, float) and number != text) or number < 0:
         raise ValueError(f"expected a number that is not negative, got {text!r}")
     return number
 

@@ -1,4 +1,4 @@
-"""Printing: `debugprint` shows a graph as a tree, `pp` as mathematics, `Print` a value as it passes."""
+"""Printing: `debugprint` shows a graph as a tree, `pp` as mathematics, `Print` a value."""
 
 from __future__ import annotations
 

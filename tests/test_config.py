@@ -45,7 +45,7 @@ def test_an_unknown_flag_is_refused_with_the_nearest_name():
 def test_unknown_settings_cannot_be_read_or_written():
     with pytest.raises(AttributeError, match="did you mean 'profile'"):
         config.profil  # noqa: B018
-    with pytest.raises(AttributeError, match="no setting 'DebugMode.patienc'"):
+    with pytest.raises(AttributeError, match=r"no setting 'DebugMode.patienc'"):
         config.DebugMode.patienc = 3
 
 
@@ -62,9 +62,16 @@ def test_bad_values_are_refused_and_the_old_one_stays():
 
 def test_change_flags_restores_even_after_an_error():
     before = (config.floatX, config.traceback.limit)
-    with pytest.raises(KeyError), config.change_flags(floatX="float32", traceback__limit=2):
-        assert (config.floatX, config.traceback.limit) == ("float32", 2)
-        raise KeyError
+    inside = []
+
+    def fail():
+        with config.change_flags(floatX="float32", traceback__limit=2):
+            inside.append((config.floatX, config.traceback.limit))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert inside == [("float32", 2)]
     assert (config.floatX, config.traceback.limit) == before
 
 

@@ -84,7 +84,7 @@ def substitute(
     """
     if not givens:
         return list(expressions)
-    keys = {old: new for old, new in givens}
+    keys = dict(givens)
     depends = {
         old: [v for v in ancestors([new]) if v in keys and v is not old] for old, new in givens
     }

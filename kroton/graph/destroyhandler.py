@@ -11,7 +11,7 @@ from kroton.graph.traversal import view_roots
 
 
 class DestroyHandler(Feature):
-    """Orders the readers of a value before the Apply that overwrites it, and refuses what cannot be.
+    """Orders the readers of a value before the Apply that overwrites it, or refuses.
 
     A *root* is a Variable that owns its memory; `view_map` and `destroy_map` say which other
     Variables may share it. Each root is overwritten at most once along any order, constants

@@ -287,7 +287,7 @@ def equal_computations(
     """
     if len(xs) != len(ys) or len(in_xs) != len(in_ys):
         return False
-    same: dict[tuple[Variable, Variable], bool] = {pair: True for pair in zip(in_xs, in_ys)}
+    same: dict[tuple[Variable, Variable], bool] = dict.fromkeys(zip(in_xs, in_ys), True)
     stack: list[tuple[Variable, Variable]] = list(zip(xs, ys))
     seen: set[tuple[Variable, Variable]] = set()
     while stack:

@@ -62,7 +62,7 @@ class TensorType(Type):
     _hash: int
 
     def __new__(
-        cls, dtype: Any, shape: Sequence[int | None | bool] | None = None, name: str | None = None,
+        cls, dtype: Any, shape: Sequence[int | bool | None] | None = None, name: str | None = None,
         broadcastable: Sequence[bool] | None = None,
     ) -> TensorType:  # fmt: skip
         if shape is None:
@@ -178,9 +178,9 @@ class TensorType(Type):
                 converted = array.astype(wanted)
             if np.array_equal(converted.astype(array.dtype), array):
                 return converted
-        elif weak and allow_downcast is None and array.dtype.kind == "f" and wanted.kind in "fc":
-            return array.astype(wanted)
-        elif weak and allow_downcast is None and array.dtype.kind == "c" and wanted.kind == "c":
+        elif (
+            weak and allow_downcast is None and array.dtype.kind + wanted.kind in ("ff", "fc", "cc")
+        ):
             return array.astype(wanted)
         raise TypeError(
             f"expected {self.dtype} values, got {_described(data)} of dtype {array.dtype}, "

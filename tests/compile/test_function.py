@@ -295,7 +295,7 @@ def test_an_input_listed_twice_is_refused():
 
 def test_unused_inputs_raise_warn_or_are_ignored():
     x, y = T.dscalars("x", "y")
-    with pytest.raises(UnusedInputError, match="index 1.*y"):
+    with pytest.raises(UnusedInputError, match=r"index 1.*y"):
         kroton.function([x, y], x)
     with pytest.warns(UserWarning, match="index 1"):
         kroton.function([x, y], x, on_unused_input="warn")
@@ -435,7 +435,9 @@ def test_get_and_set_value_copy_unless_they_borrow():
     assert w.get_value().tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 2)), "text", None, np.zeros(2, dtype=complex), T.dvector()])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((2, 2)), "text", None, np.zeros(2, dtype=complex), T.dvector()]
+)
 def test_set_value_refuses_and_keeps_the_old_value(bad):
     w = kroton.shared(np.ones(2), "w")
     with pytest.raises(TypeError, match="w"):
@@ -457,7 +459,9 @@ def test_shared_accepts_numbers_and_any_object():
 def test_one_function_serves_several_threads(mode):
     x = T.dmatrix("x")
     count = kroton.shared(0)
-    f = kroton.function([x], T.exp(x).sum() + (x @ x.T).sum(), updates=[(count, count + 1)], mode=mode)
+    f = kroton.function(
+        [x], T.exp(x).sum() + (x @ x.T).sum(), updates=[(count, count + 1)], mode=mode
+    )
     values = [np.random.default_rng(k).normal(size=(60, 60)) for k in range(4)]
     expected = [np.exp(v).sum() + (v @ v.T).sum() for v in values]
     wrong = []
@@ -527,14 +531,16 @@ def test_an_interrupted_call_changes_nothing():
 
 
 def test_user_ops_run_inside_a_compiled_program():
-    @kroton.as_op(itypes=[T.TensorType("float64", (None,))], otypes=[T.TensorType("float64", (None,))])
+    @kroton.as_op(
+        itypes=[T.TensorType("float64", (None,))], otypes=[T.TensorType("float64", (None,))]
+    )
     def reverse(value):
         return value[::-1].copy()
 
     x = T.dvector("x")
     f = kroton.function([x], reverse(x * 2) + 1)
     assert f([1.0, 2.0]).tolist() == [5, 3]
-    with pytest.raises(NotImplementedError, match="no compiled kernel for(.|\n)*reverse"):
+    with pytest.raises(NotImplementedError, match=r"no compiled kernel for(.|\n)*reverse"):
         kroton.function([x], reverse(x), mode=kroton.Mode(linker="c"))
 
 

@@ -28,9 +28,12 @@ class Guarded:
         size = high - low + x.itemsize if x.size else 0
         self.buffer = np.full(size + 2 * PAD + 64, pattern, dtype=np.uint8)
         start = PAD + (-(self.buffer.ctypes.data + PAD + (-low) % 64)) % 64
-        self.array = np.ndarray(
-            x.shape, x.dtype, buffer=self.buffer.data, offset=start - low + (low % 64), strides=x.strides
-        ) if x.size else np.empty(x.shape, x.dtype)  # fmt: skip
+        first = start - low + (low % 64)
+        self.array = np.empty(x.shape, x.dtype)
+        if x.size:
+            self.array = np.ndarray(
+                x.shape, x.dtype, buffer=self.buffer.data, offset=first, strides=x.strides
+            )
         self.array[...] = x
         self._clean = self.buffer.copy()
         self._mine = np.zeros(self.buffer.shape, dtype=bool)
@@ -39,7 +42,7 @@ class Guarded:
                 (*x.shape, x.itemsize),
                 bool,
                 buffer=self._mine.data,
-                offset=start - low + (low % 64),
+                offset=first,
                 strides=(*x.strides, 1),
             )
             covered[...] = True

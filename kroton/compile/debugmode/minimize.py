@@ -127,7 +127,7 @@ class RewriteCase(Case):
         cls, old: Variable, new: Variable, reason: str, values: Mapping[Variable, Any]
     ) -> RewriteCase:
         """Cut both graphs where they meet: there lie the inputs of the smallest case."""
-        common = {v for v in ancestors([new])} & {v for v in ancestors([old])}
+        common = set(ancestors([new])) & set(ancestors([old]))
         common.discard(old)
         common.discard(new)
         frontier = [

@@ -1,4 +1,4 @@
-"""What happened to a graph while it was optimized: every Apply there ever was, every replacement."""
+"""What happened to a graph while it was optimized: every Apply, every replacement."""
 
 from __future__ import annotations
 
