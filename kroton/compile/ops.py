@@ -111,8 +111,7 @@ def as_op(
     Examples
     --------
     >>> import kroton, kroton.tensor as T
-    >>> vector = T.TensorType("float64", (None,))
-    >>> @kroton.as_op(itypes=[vector], otypes=[vector])
+    >>> @kroton.as_op(itypes=[T.dvector], otypes=[T.dvector])
     ... def reverse(values):
     ...     return values[::-1].copy()
     >>> x = T.dvector("x")

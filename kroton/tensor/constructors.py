@@ -1,4 +1,8 @@
-"""Inputs: `T.dmatrix('x')` and its relatives."""
+"""Inputs: `T.dmatrix('x')` and its relatives.
+
+Those with a prefix for the dtype are Types, as in the lineage: called with a name they make a
+Variable, and they may stand wherever a Type is wanted, such as in `as_op`.
+"""
 
 from __future__ import annotations
 
@@ -52,16 +56,15 @@ def tensor(
 
 def _make(kind: str, prefix: str | None) -> Callable[..., Any]:
     shape = _SHAPES[kind]
-    fixed = None if prefix is None else _PREFIXES[prefix]
+    if prefix is not None:
+        return TensorType(_PREFIXES[prefix], shape)
 
     def construct(name: str | None = None, dtype: Any = None) -> Any:
-        return TensorType(fixed or dtype or config.floatX, shape)(name)
+        return TensorType(dtype or config.floatX, shape)(name)
 
-    construct.__name__ = construct.__qualname__ = (prefix or "") + kind
+    construct.__name__ = construct.__qualname__ = kind
     what = "a scalar" if kind == "scalar" else f"a {kind}"
-    construct.__doc__ = (
-        f"A new Variable: {what} of dtype {fixed or 'config.floatX, or the one given'}."
-    )
+    construct.__doc__ = f"A new Variable: {what} of dtype config.floatX, or the one given."
     return construct
 
 
@@ -89,13 +92,10 @@ def _make_plural(kind: str, prefix: str | None) -> Callable[..., Any]:
 
 
 constructors: dict[str, Callable[..., Any]] = {}
-types: dict[str, TensorType] = {}
 for _kind in _SHAPES:
     for _prefix in (None, *_PREFIXES):
         constructors[(_prefix or "") + _kind] = _make(_kind, _prefix)
         constructors[(_prefix or "") + _PLURALS[_kind]] = _make_plural(_kind, _prefix)
-        if _prefix is not None:
-            types[_prefix + _kind] = TensorType(_PREFIXES[_prefix], _SHAPES[_kind])
 globals().update(constructors)
 
 __all__ = ["tensor", *constructors]

@@ -305,7 +305,7 @@ def stacklists(arg: Any) -> Any:
     Examples
     --------
     >>> import kroton.tensor as T
-    >>> a, b, c, d = T.scalars("abcd")
+    >>> a, b, c, d = T.scalars("a b c d")
     >>> T.stacklists([[a, b], [c, d]]).type.shape
     (2, 2)
     """
