@@ -25,6 +25,8 @@ autodoc_typehints = "none"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 toc_object_entries_show_parents = "hide"
+# Napoleon makes references of attribute names such as `name`, which several classes have.
+suppress_warnings = ["ref.python"]
 
 
 class Settings(SphinxDirective):

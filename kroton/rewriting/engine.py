@@ -1,7 +1,7 @@
 """The engine: rules indexed by what they start from, applied until nothing changes.
 
 A *rule* looks at one Apply and returns what should stand in its place, or None. Rules are
-collected in *phases*, one file each; anybody can add some:
+collected in *phases*, one file each; anybody can add some::
 
     from kroton.rewriting import stabilize
     from kroton.rewriting.pattern import exp, log, log1p, x

@@ -2,12 +2,12 @@
 
 An `Optimizer` is data: the passes it may use and the tags by which it chooses among them. It
 takes a pass (and, within a pass, a rule) that has one of the tags it includes, all that it
-requires and none that it excludes; a pass or rule can be excluded by its name as well.
+requires and none that it excludes; a pass or rule can be excluded by its name as well::
 
     get_optimizer("fast_run").excluding("fusion", "log(1 + x) -> log1p(x)").apply(fgraph)
 
 From outside the package, rules are added to a phase (see `kroton.rewriting.engine`), and whole
-passes with `register_pass`:
+passes with `register_pass`::
 
     @dataclass(frozen=True)
     class Unroll(Pass):

@@ -75,12 +75,12 @@ int_div = _elementwise("int_div", "floor(a / b)")
 mod = _elementwise("mod", "a - floor(a / b) * b, which has the sign of b")
 pow = _elementwise("pow", "a to the power b")
 neg = _elementwise("neg", "-x")
-abs_ = _elementwise("abs", "the absolute value |x|, of a complex number its modulus")
+abs_ = _elementwise("abs", "the absolute value `|x|`, of a complex number its modulus")
 sgn = _elementwise("sgn", "-1, 0 or 1 as x is negative, zero or positive")
 sqr = _elementwise("sqr", "x * x")
 sqrt = _elementwise("sqrt", "the square root of x; NaN for a negative real number")
 reciprocal = _elementwise("reciprocal", "1 / x, in floating point")
-copysign = _elementwise("copysign", "|a| with the sign of b")
+copysign = _elementwise("copysign", "`|a|` with the sign of b")
 hypot = _elementwise("hypot", "sqrt(a**2 + b**2), without overflow on the way")
 
 # Exponentials and logarithms
@@ -147,7 +147,7 @@ right_shift = _elementwise("right_shift", "a >> b")
 erf = _elementwise("erf", "2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x")
 erfc = _elementwise("erfc", "1 - erf(x), exact where erf(x) is near 1")
 gamma = _elementwise("gamma", "the integral of t**(x-1) * e**-t from 0 to infinity; (x-1)!")
-gammaln = _elementwise("gammaln", "log(|gamma(x)|)")
+gammaln = _elementwise("gammaln", "`log(|gamma(x)|)`")
 psi = _elementwise("psi", "the derivative of log(gamma(x)), the digamma function")
 tri_gamma = _elementwise("tri_gamma", "the derivative of psi(x), the trigamma function")
 
@@ -246,7 +246,7 @@ def ceil_intdiv(a: Any, b: Any) -> Any:
 
 
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
-    """Whether |a - b| <= atol + rtol * |b|, for each element (bool).
+    """Whether `|a - b| <= atol + rtol * |b|`, for each element (bool).
 
     Infinities are close to themselves only, NaN to nothing, or to NaN with `equal_nan`.
     """

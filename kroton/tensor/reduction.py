@@ -104,7 +104,7 @@ class CAReduce(Op):
     """
 
     scalar_op: scalar.ScalarOp
-    """Binary, commutative, associative: add, mul, maximum, minimum, and_, or_."""
+    """Binary, commutative, associative: `add`, `mul`, `maximum`, `minimum`, `and_`, `or_`."""
     axis: tuple[int, ...]
     """The dimensions that go, sorted, none negative."""
     dtype: str
