@@ -159,3 +159,46 @@ def test_observers_hear_of_passes_and_rules(capsys: Any) -> None:
     with config.change_flags(optimizer_verbose=True):
         get_optimizer("fast_run").apply(softplus_graph())
     assert "stabilize: log1p(exp(x)) -> softplus(x)" in capsys.readouterr().err
+
+
+def tried(build: Any, n: int) -> int:
+    """How many times fast_run tries a rule on the graph of size n."""
+    v, w = T.dvectors("v", "w")
+    profile = RewriteProfile()
+    fgraph = FunctionGraph([v, w], [build(v, w, n)])
+    get_optimizer("fast_run").apply(fgraph, profile)
+    return sum(cost.calls for cost in profile.rules.values())
+
+
+def chain(v: Any, w: Any, n: int) -> Any:
+    out = v
+    for k in range(n):
+        out = (T.sin(out) + 0, out * w, T.exp(out) * 2 * 3)[k % 3]
+    return out
+
+
+def tree(v: Any, w: Any, n: int) -> Any:
+    level = [v * float(k + 2) for k in range(n)]
+    while len(level) > 1:
+        level = [a + T.log(1 + b) for a, b in zip(level[::2], level[1::2])] + level[
+            len(level) & ~1 :
+        ]
+    return level[0]
+
+
+def with_gradient(v: Any, w: Any, n: int) -> Any:
+    return T.grad(chain(v, w, n).sum(), v)
+
+
+def with_shapes(v: Any, w: Any, n: int) -> Any:
+    out, total = v, v.shape[0]
+    for _ in range(n):
+        out = T.tanh(out) * w
+        total = total + out.shape[0]
+    return total
+
+
+@pytest.mark.parametrize("build", [chain, tree, with_gradient, with_shapes])
+def test_the_work_grows_linearly(build: Any) -> None:
+    small, large = tried(build, 32), tried(build, 320)
+    assert large <= 12 * small
