@@ -43,6 +43,7 @@ for _table in (
     "softmax",
     "crossentropy",
     "likelihood",
+    "factors",
     "stabilization",
     "specialization",
     "blas",

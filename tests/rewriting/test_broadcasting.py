@@ -215,3 +215,40 @@ def test_a_decayed_weights_update_is_one_gemm() -> None:
     update = m - 0.1 * (T.dot(a, b) + 2 * 0.01 * m)
     fgraph = same([m, a, b], [update], M, np.ones((2, 4)), np.arange(12.0).reshape(4, 3))
     assert [op[:4] for op in ops(fgraph)] == ["Gemm"]
+
+
+def test_factors_above_and_below_cancel() -> None:
+    for expression, expected in (
+        (lambda: (v / w) * w, []),
+        (lambda: v * w / v, []),
+        (lambda: (v / w) / (v / T.exp(w)), ["exp", "true_div"]),
+        (lambda: T.reciprocal(v / w) * v, []),
+        (lambda: -(v * w) / (3 * w), ["mul"]),
+        (lambda: w * (v / w + T.sin(v) / w), ["sin", "add"]),
+        (lambda: T.exp(v) * w / (1 + T.exp(v)), ["sigmoid", "mul"]),
+    ):
+        fgraph = same([v, w, m], [expression()], V + 1, W * 2, M)
+        assert [node.op.name for node in fgraph.toposort()] == expected
+
+
+def test_factors_that_others_use_stay() -> None:
+    quotient = v / w
+    fgraph = same([v, w], [quotient * w, quotient], V, W)
+    assert [node.op.name for node in fgraph.toposort()] == ["true_div", "mul"]
+
+
+def test_a_factor_that_only_gave_the_shape_leaves_its_shape() -> None:
+    fgraph = same([v, m], [(v[0] / m) * m], V, M + 1)
+    assert fgraph.outputs[0].type.ndim == 2
+
+
+def test_the_textbook_logistic_regression_stays_finite() -> None:
+    p = 1 / (1 + T.exp(-v))
+    loss = (-w * T.log(p) - (1 - w) * T.log(1 - p)).mean()
+    gradient = grad(loss, v)
+    same([v, w], [loss, gradient], V - 1, np.array([0.0, 1.0, 1.0]))
+    fgraph = optimized([v, w], [loss, gradient])
+    far = np.array([-2000.0, 2000.0, 2000.0])
+    cost, slope = interpret(fgraph.inputs, fgraph.outputs)(far, np.array([1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(cost, 4000 / 3)
+    np.testing.assert_allclose(slope, [-1 / 3, 1 / 3, 0])

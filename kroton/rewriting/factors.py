@@ -1,0 +1,211 @@
+"""Products and quotients as one set of factors: what is in both numerator and denominator goes.
+
+Gradients of logarithms and of quotients are full of factors that cancel, and that overflow or
+underflow one by one where the whole does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kroton import scalar
+from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.pattern import elemwise_of
+from kroton.rewriting.phases import stabilize
+from kroton.tensor.constant import constant
+from kroton.tensor.elemwise import Elemwise
+
+_LIMIT = 24
+"""Products of more factors are left alone, so that long chains cost no more than short ones."""
+
+_add, _sub, _mul, _div, _neg, _reciprocal, _sigmoid = (
+    elemwise_of(name) for name in ("add", "sub", "mul", "true_div", "neg", "reciprocal", "sigmoid")
+)
+
+
+def _name(var: Variable) -> str:
+    """The name of the scalar operation that makes `var`, or ''."""
+    node = var.owner
+    if node is None or type(node.op) is not Elemwise or type(node.op.scalar_op) is scalar.Composite:
+        return ""
+    return node.op.scalar_op.name
+
+
+@dataclass
+class Product:
+    """`coefficient * above / below`, each a list of factors."""
+
+    coefficient: float = 1.0
+    above: list[Any] = field(default_factory=list)
+    below: list[Any] = field(default_factory=list)
+
+    def cost(self) -> int:
+        """How many factors there are."""
+        return len(self.above) + len(self.below) + (self.coefficient not in (1.0, -1.0))
+
+    def times(self, other: Product) -> Product:
+        """The product of both."""
+        return Product(
+            self.coefficient * other.coefficient, self.above + other.above, self.below + other.below
+        )
+
+    def build(self, dtype: str) -> Any:
+        """The product as an expression; smaller factors are multiplied first."""
+        above = _multiplied(self.above)
+        below = _multiplied(self.below)
+        number = constant(self.coefficient, dtype=dtype)
+        if above is None:
+            if below is None:
+                return number
+            return _reciprocal(below) if self.coefficient == 1.0 else _div(number, below)
+        if self.coefficient not in (1.0, -1.0):
+            above = _mul(above, number)
+        result = above if below is None else _div(above, below)
+        return _neg(result) if self.coefficient == -1.0 else result
+
+
+def _multiplied(factors: list[Any]) -> Any:
+    product = None
+    for factor in sorted(factors, key=lambda v: v.type.ndim):
+        product = factor if product is None else _mul(product, factor)
+    return product
+
+
+def factors_of(fgraph: FunctionGraph, var: Variable) -> Product | None:
+    """`var` as a product, through factors that nobody else uses; None if it has too many."""
+    found = Product()
+    stack: list[tuple[Any, bool]] = [(var, True)]
+    while stack:
+        v, is_above = stack.pop()
+        if len(found.above) + len(found.below) + len(stack) > _LIMIT:
+            return None
+        value = uniform_value(v) if isinstance(v, Constant) else None
+        if value is not None and value.dtype.kind == "f" and value != 0:
+            number = float(value)
+            found.coefficient *= number if is_above else 1 / number
+            continue
+        name = _name(v) if v is var or len(fgraph.variables.get(v, ())) <= 1 else ""
+        if name == "mul":
+            stack.extend((x, is_above) for x in reversed(v.owner.inputs))
+        elif name == "true_div":
+            a, b = v.owner.inputs
+            stack.extend([(b, not is_above), (a, is_above)])
+        elif name == "neg":
+            found.coefficient = -found.coefficient
+            stack.append((v.owner.inputs[0], is_above))
+        elif name == "reciprocal":
+            stack.append((v.owner.inputs[0], not is_above))
+        else:
+            (found.above if is_above else found.below).append(v)
+    return found
+
+
+def _logistic_argument(v: Variable) -> Any:
+    """z, if `v` is 1 + exp(z)."""
+    if _name(v) != "add":
+        return None
+    for one, e in (v.owner.inputs, v.owner.inputs[::-1]):  # type: ignore[union-attr]
+        if _name(e) == "exp":
+            value = uniform_value(one)
+            if value is not None and value == 1:
+                return e.owner.inputs[0]
+    return None
+
+
+def _sigmoid_of(z: Any, negated: bool) -> Any:
+    if negated:
+        z = z.owner.inputs[0] if _name(z) == "neg" else _neg(z)
+    return _sigmoid(z)
+
+
+def reduced(product: Product) -> Product:
+    """The product without factors that cancel, exp(z) / (1 + exp(z)) being sigmoid(z)."""
+    above, below = list(product.above), list(product.below)
+    restore: dict[Any, Any] = {}
+    # 1 + exp(z) is 1 / sigmoid(-z).
+    for source, target in ((above, below), (below, above)):
+        for v in list(source):
+            z = _logistic_argument(v)
+            if z is not None:
+                source.remove(v)
+                s = _same(_sigmoid_of(z, True), [*above, *below, *restore])
+                restore[s] = v
+                target.append(s)
+    for e in [v for v in above if _name(v) == "exp"]:
+        (z,) = e.owner.inputs
+        s = _same(_sigmoid_of(z, True), above)
+        if s in above and e in above:
+            above.remove(e)
+            above.remove(s)
+            above.append(_same(_sigmoid_of(z, False), [*above, *below]))
+    for v in list(above):
+        twin = _same(v, below)
+        if twin in below:
+            above.remove(v)
+            below.remove(twin)
+    # What did not cancel is written as it was.
+    for source, target in ((above, below), (below, above)):
+        for v in list(source):
+            if v in restore:
+                source.remove(v)
+                target.append(restore[v])
+    return Product(product.coefficient, above, below)
+
+
+def _same(v: Any, among: list[Any]) -> Any:
+    """The member of `among` that is `v`, or the same sigmoid; `v` if there is none."""
+    for other in among:
+        if other is v or (_name(v) == _name(other) == "sigmoid" and _equal_arguments(v, other)):
+            return other
+    return v
+
+
+def _equal_arguments(a: Any, b: Any) -> bool:
+    (x,), (y,) = a.owner.inputs, b.owner.inputs
+    return x is y or (_name(x) == _name(y) == "neg" and x.owner.inputs[0] is y.owner.inputs[0])
+
+
+@stabilize.rewriter("mul", "true_div", "neg", "reciprocal", name="cancel_factors", depth=6)
+def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Factors in numerator and denominator cancel, also after distributing over a sum.
+
+    `q * (a + b)` becomes `q * a + q * b` where that has fewer factors because some of q cancel.
+    """
+    (out,) = node.outputs
+    if out.type.numpy_dtype.kind != "f" or _is_part_of_product(fgraph, out):
+        return None
+    found = factors_of(fgraph, out)
+    if found is None:
+        return None
+    less = reduced(found)
+    changed = less.cost() < found.cost()
+    dtype = out.type.dtype
+    for v in less.above:
+        if _name(v) not in ("add", "sub") or len(fgraph.variables.get(v, ())) > 1:
+            continue
+        if _logistic_argument(v) is not None:
+            continue
+        rest = Product(less.coefficient, [u for u in less.above if u is not v], less.below)
+        if not rest.above and not rest.below:
+            continue
+        terms = [factors_of(fgraph, term) for term in v.owner.inputs]
+        if None in terms:
+            continue
+        spread = [reduced(rest.times(term)) for term in terms if term is not None]
+        if sum(p.cost() for p in spread) < rest.cost() + sum(t.cost() for t in terms if t):
+            return v.owner.op(*[p.build(dtype) for p in spread])
+    return less.build(dtype) if changed else None
+
+
+def _is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
+    """Whether the only user of `out` is a product that will be looked at as a whole."""
+    users = fgraph.variables[out]
+    if len(users) != 1:
+        return False
+    ((client, _),) = users
+    return client != "output" and _name(client.outputs[0]) in (
+        "mul", "true_div", "neg", "reciprocal",
+    )  # fmt: skip
