@@ -41,6 +41,8 @@ class Product:
     coefficient: float = 1.0
     above: list[Any] = field(default_factory=list)
     below: list[Any] = field(default_factory=list)
+    stabilized: bool = False
+    """Whether exponentials that could overflow became a sigmoid."""
 
     def cost(self) -> int:
         """How many factors there are."""
@@ -74,8 +76,11 @@ def _multiplied(factors: list[Any]) -> Any:
     return product
 
 
-def factors_of(fgraph: FunctionGraph, var: Variable) -> Product | None:
-    """`var` as a product, through factors that nobody else uses; None if it has too many."""
+def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Product | None:
+    """`var` as a product; None if it has too many factors.
+
+    Products that others use as well are single factors, unless `shared`.
+    """
     found = Product()
     stack: list[tuple[Any, bool]] = [(var, True)]
     while stack:
@@ -87,7 +92,8 @@ def factors_of(fgraph: FunctionGraph, var: Variable) -> Product | None:
             number = float(value)
             found.coefficient *= number if is_above else 1 / number
             continue
-        name = _name(v) if v is var or len(fgraph.variables.get(v, ())) <= 1 else ""
+        whole = shared or v is var or len(fgraph.variables.get(v, ())) <= 1
+        name = _name(v) if whole else ""
         if name == "mul":
             stack.extend((x, is_above) for x in reversed(v.owner.inputs))
         elif name == "true_div":
@@ -134,13 +140,22 @@ def reduced(product: Product) -> Product:
                 s = _same(_sigmoid_of(z, True), [*above, *below, *restore])
                 restore[s] = v
                 target.append(s)
+    stabilized = False
     for e in [v for v in above if _name(v) == "exp"]:
         (z,) = e.owner.inputs
         s = _same(_sigmoid_of(z, True), above)
-        if s in above and e in above:
-            above.remove(e)
+        if s in above:
             above.remove(s)
-            above.append(_same(_sigmoid_of(z, False), [*above, *below]))
+            above[above.index(e)] = _same(_sigmoid_of(z, False), [*above, *below])
+            stabilized = True
+            continue
+        for total in below:
+            other = _other_exponential(total, e)
+            if other is not None:
+                below.remove(total)
+                above[above.index(e)] = _sigmoid(_sub(z, other))
+                stabilized = True
+                break
     for v in list(above):
         twin = _same(v, below)
         if twin in below:
@@ -152,7 +167,17 @@ def reduced(product: Product) -> Product:
             if v in restore:
                 source.remove(v)
                 target.append(restore[v])
-    return Product(product.coefficient, above, below)
+    return Product(product.coefficient, above, below, stabilized)
+
+
+def _other_exponential(total: Variable, e: Variable) -> Any:
+    """y, if `total` is e + exp(y)."""
+    if _name(total) != "add":
+        return None
+    for a, b in (total.owner.inputs, total.owner.inputs[::-1]):  # type: ignore[union-attr]
+        if a is e and _name(b) == "exp":
+            return b.owner.inputs[0]
+    return None
 
 
 def _same(v: Any, among: list[Any]) -> Any:
@@ -183,6 +208,13 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     less = reduced(found)
     changed = less.cost() < found.cost()
     dtype = out.type.dtype
+    if not changed:
+        # Products that others use too are opened only where that pays here.
+        opened = factors_of(fgraph, out, shared=True)
+        if opened is not None:
+            opened = reduced(opened)
+            if opened.cost() < found.cost() + opened.stabilized:
+                return opened.build(dtype)
     for v in less.above:
         if _name(v) not in ("add", "sub") or len(fgraph.variables.get(v, ())) > 1:
             continue

@@ -231,10 +231,12 @@ def test_factors_above_and_below_cancel() -> None:
         assert [node.op.name for node in fgraph.toposort()] == expected
 
 
-def test_factors_that_others_use_stay() -> None:
+def test_products_that_others_use_are_opened_only_where_that_pays() -> None:
     quotient = v / w
     fgraph = same([v, w], [quotient * w, quotient], V, W)
-    assert [node.op.name for node in fgraph.toposort()] == ["true_div", "mul"]
+    assert [node.op.name for node in fgraph.toposort()] == ["true_div"]
+    fgraph = same([v, w], [quotient * T.sin(w), quotient], V, W)
+    assert [node.op.name for node in fgraph.toposort()] == ["true_div", "sin", "mul"]
 
 
 def test_a_factor_that_only_gave_the_shape_leaves_its_shape() -> None:

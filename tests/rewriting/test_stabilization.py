@@ -1,0 +1,70 @@
+"""Stabilized expressions are accurate where the ones that were written give NaN, inf or noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+import kroton.tensor as T
+from kroton.graph import FunctionGraph
+from kroton.graph.evaluation import interpret
+from kroton.rewriting import get_optimizer
+
+mp = mpmath.mp.clone()
+mp.prec = 4000
+
+CASES: list[tuple[str, Any, Any, float]] = [
+    ("log(1 + x)", lambda x: T.log(1 + x), lambda x: mp.log(1 + x), 1e-20),
+    ("log(1 - x)", lambda x: T.log(1 - x), lambda x: mp.log(1 - x), 1e-20),
+    ("exp(x) - 1", lambda x: T.exp(x) - 1, lambda x: mp.exp(x) - 1, 1e-20),
+    ("1 - exp(x)", lambda x: 1 - T.exp(x), lambda x: 1 - mp.exp(x), -1e-18),
+    ("log(1 + exp(x))", lambda x: T.log(1 + T.exp(x)), lambda x: mp.log(1 + mp.exp(x)), 1000.0),
+    ("log(1 + exp(x))", lambda x: T.log(1 + T.exp(x)), lambda x: mp.log(1 + mp.exp(x)), -100.0),
+    ("1/(1 + exp(-x))", lambda x: 1 / (1 + T.exp(-x)), lambda x: 1 / (1 + mp.exp(-x)), -700.0),
+    ("exp(x)/(1 + exp(x))", lambda x: T.exp(x) / (1 + T.exp(x)),
+     lambda x: mp.exp(x) / (1 + mp.exp(x)), 800.0),
+    ("1 - sigmoid(x)", lambda x: 1 - T.nnet.sigmoid(x), lambda x: 1 / (1 + mp.exp(x)), 50.0),
+    ("log(sigmoid(x))", lambda x: T.log(T.nnet.sigmoid(x)),
+     lambda x: -mp.log(1 + mp.exp(-x)), -1000.0),
+    ("log(1 - sigmoid(x))", lambda x: T.log(1 - T.nnet.sigmoid(x)),
+     lambda x: -mp.log(1 + mp.exp(x)), 900.0),
+    ("log(1 - 1/(1 + exp(-x)))", lambda x: T.log(1 - 1 / (1 + T.exp(-x))),
+     lambda x: -mp.log(1 + mp.exp(x)), 900.0),
+    ("log(exp(x))", lambda x: T.log(T.exp(x)), lambda x: x, 1000.0),
+    ("tanh from exponentials", lambda x: (T.exp(x) - T.exp(-x)) / (T.exp(x) + T.exp(-x)),
+     mp.tanh, 1000.0),
+    ("tanh from exp(2x)", lambda x: (T.exp(2 * x) - 1) / (T.exp(2 * x) + 1), mp.tanh, 1e-15),
+    ("tanh from exp(-2x)", lambda x: (1 - T.exp(-2 * x)) / (1 + T.exp(-2 * x)), mp.tanh, 1e-15),
+    ("log(exp(x) + exp(-x))", lambda x: T.log(T.exp(x) + T.exp(-x)),
+     lambda x: mp.log(mp.exp(x) + mp.exp(-x)), 900.0),
+    ("1 - erf(x)", lambda x: 1 - T.erf(x), mp.erfc, 10.0),
+    ("sqrt(x**2)", lambda x: T.sqrt(x**2), abs, 1e200),
+    ("(x/y)*y with y = exp(x)", lambda x: (x / T.exp(x)) * T.exp(x), lambda x: x, 800.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "written", "truth", "at"), CASES)
+def test_the_stabilized_form_has_all_digits(text: str, written: Any, truth: Any, at: float) -> None:
+    v = T.dvector("v")
+    fgraph = FunctionGraph([v], [written(v)])
+    get_optimizer("fast_run").apply(fgraph)
+    (value,) = interpret(fgraph.inputs, fgraph.outputs)(np.array([at]))
+    true = truth(mp.mpf(at))
+    error = abs((mp.mpf(float(value[0])) - true) / true)
+    assert error < 1e-14
+
+
+@pytest.mark.parametrize(("text", "written", "truth", "at"), CASES)
+def test_the_gradient_of_the_stabilized_form_is_finite(
+    text: str, written: Any, truth: Any, at: float
+) -> None:
+    if "sqrt" in text:
+        return
+    v = T.dvector("v")
+    fgraph = FunctionGraph([v], [T.grad(written(v).sum(), v)])
+    get_optimizer("fast_run").apply(fgraph)
+    (value,) = interpret(fgraph.inputs, fgraph.outputs)(np.array([at]))
+    assert np.isfinite(value).all(), fgraph.toposort()
