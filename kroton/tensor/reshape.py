@@ -63,12 +63,15 @@ class Reshape(Op):
         x, shape = inputs
         if len(shape) != self.ndim:
             raise ValueError(f"{self} takes {self.ndim} extents, got {len(shape)}: {shape}")
+        extents = tuple(int(e) for e in shape)
         try:
-            output_storage[0][0] = np.reshape(x, tuple(int(e) for e in shape))
+            if any(e < -1 for e in extents):
+                raise ValueError("NumPy takes every negative extent for -1")
+            output_storage[0][0] = np.reshape(x, extents)
         except ValueError:
             raise ValueError(
                 f"Reshape: an array of shape {x.shape} ({x.size} elements) cannot have shape "
-                f"{tuple(int(e) for e in shape)}"
+                f"{extents}"
             ) from None
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
