@@ -203,6 +203,14 @@ UNARY(angle_c16, c16, f8, atan2(a.im, a.re))
 UNARY(angle_f4, f4, f4, atan2f(0.0f, a))
 UNARY(angle_f8, f8, f8, atan2(0.0, a))
 
+/* -- negation: for an output that is not contiguous, NumPy 2.4's AVX2 loops read inputs of a stride
+ * of four 32-bit or eight 64-bit elements as if they were contiguous ------------------------------ */
+
+UNARY(neg_i4, i4, i4, (i4)(0 - (u4)a))
+UNARY(neg_i8, i8, i8, (i8)(0 - (u8)a))
+UNARY(neg_f4, f4, f4, -a)
+UNARY(neg_f8, f8, f8, -a)
+
 /* -- tests; NumPy 2.4's write wrong answers where the output is strided --------------------------- */
 
 UNARY(isnan_f4, f4, b1, a != a)
@@ -301,6 +309,9 @@ const kroton_loop JOIN(kroton_loops_, KROTON_ISA)[] = {
     ROW1("angle", NPY_COMPLEX64, NPY_FLOAT32, angle_c8)
     ROW1("angle", NPY_COMPLEX128, NPY_FLOAT64, angle_c16)
     ROW_FLOATS("angle", angle)
+    ROW1("neg", NPY_INT32, NPY_INT32, neg_i4)
+    ROW1("neg", NPY_INT64, NPY_INT64, neg_i8)
+    ROW_FLOATS("neg", neg)
     ROW_TESTS("isnan", isnan)
     ROW_TESTS("isinf", isinf)
     ROW_FLOATS("round_half_away_from_zero", round_away_loop)

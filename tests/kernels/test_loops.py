@@ -18,6 +18,7 @@ from kroton._kernels.tile import ElementwiseKernel
 
 ISAS = loops.available_isas()
 
+
 def kernel_for(op, types, out, patterns):
     """A kernel of one instruction."""
     numbers = tuple(t.num for t in types)
@@ -132,6 +133,18 @@ def test_every_operation_agrees_with_its_reference_on_every_layout(name):
         assert_agree(op, got, reference(op, arrays, shape))
 
     check()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 8, -1])
+def test_a_strided_array_is_negated_in_place(dtype, step, isa):
+    x = np.arange(40).astype(dtype)[::step]
+    expected = -x.copy()
+    dtype = np.dtype(dtype)
+    step = ("neg", np.negative, (0,), (dtype.num,), dtype.num)
+    (got,) = ElementwiseKernel((dtype.num,), ((False,),), [step], (1,), {0: 0})(x)
+    assert got is x
+    np.testing.assert_array_equal(got, expected)
 
 
 def precise(name, x):
