@@ -46,7 +46,7 @@ def lay_out(array, order, steps):
 def layouts(draw, ndim, *, overlapping=True):
     """An (order, steps) for `lay_out`."""
     order = tuple(draw(st.permutations(range(ndim))))
-    choices = [1, 1, 1, 2, -1, -2] + ([0] if overlapping else [])
+    choices = [1, 1, 1, 2, 4, -1, -2] + ([0] if overlapping else [])
     steps = tuple(draw(st.sampled_from(choices)) for _ in range(ndim))
     return order, steps
 
