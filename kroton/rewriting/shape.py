@@ -122,7 +122,14 @@ def infer_extent(fgraph: FunctionGraph, node: Apply) -> Any:
     (x,) = node.inputs
     if x.owner is None and x.type.shape[node.op.i] is None:
         return None
-    return as_extent(extent(fgraph, x, node.op.i))
+    inferred = as_extent(extent(fgraph, x, node.op.i))
+    if (
+        inferred.owner is not None
+        and inferred.owner.op == node.op
+        and inferred.owner.inputs[0] is x
+    ):
+        return None
+    return inferred
 
 
 @canonicalize.rewriter(SpecifyShape, Unbroadcast, name="useless_shape_statement")

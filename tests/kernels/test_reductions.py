@@ -156,6 +156,10 @@ def test_running_sums_and_products_are_numpys_in_every_layout(data):
     run = CumKernel(product, x.dtype.num, out.num, x.ndim, axis)
     with np.errstate(all="ignore"):
         expected = (np.cumprod if product else np.cumsum)(x, axis=axis, dtype=out)
+    if product and out.kind == "c":
+        # NumPy rounds complex products differently in its strided and contiguous loops.
+        np.testing.assert_allclose(run(x)[0], expected, rtol=len(x.shape) * 8 * np.finfo(out).eps)
+        return
     np.testing.assert_array_equal(run(x)[0], expected)
 
 
