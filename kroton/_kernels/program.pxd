@@ -7,12 +7,26 @@ cdef class Cell:
     cdef object __weakref__
 
 
+cdef class Timings:
+    cdef readonly Py_ssize_t n_kernels
+    cdef readonly Py_ssize_t calls           # calls that have succeeded
+    cdef readonly double call_seconds        # spent in them, all included
+    cdef readonly list shapes                # for each kernel a dict from shapes to a count
+    cdef double *totals                      # seconds in each kernel
+    cdef long long *counts                   # how often each has run
+    cdef double *marks                       # start and end of each in the latest call
+
+    cdef void finish(self, double *stamps, Py_ssize_t n) noexcept
+    cdef int look(self, Py_ssize_t k, Kernel kernel, PyObject **frame) except -1
+
+
 cdef class Program:
     cdef readonly list kernels
     cdef readonly Py_ssize_t n_cells
     cdef readonly Py_ssize_t commit          # kernels from here on write over shared values
     cdef readonly tuple inputs, outputs, constants, shared, updates, drops, guards
     cdef public object observer              # None, or what is told of every kernel
+    cdef public Timings timings              # with an observer of None: None, or what is counted
     cdef public object on_error              # None, or called (exception, kernel, inputs)
     cdef public object lock                  # None, or held while a call with updates runs
     cdef PyObject **runs                     # borrowed from `kernels`
@@ -31,6 +45,7 @@ cdef class Program:
     cdef PyObject **acquire(self) except NULL
     cdef void release(self, PyObject **frame) noexcept
     cdef int steps(self, PyObject **frame, Py_ssize_t *position) except -1
+    cdef int timed(self, PyObject **frame, Py_ssize_t *position) except -1
     cdef int observed(self, PyObject **frame, Py_ssize_t *position) except -1
     cdef int protect(self, PyObject **frame, Py_ssize_t k, bint certain) except -1
     cdef list execute(self, tuple arguments)

@@ -11,7 +11,6 @@ of them starts, each must have promised (`Kernel.check`) that it will succeed, o
 copy; and a value that anybody but its shared variable and this frame refers to is copied first.
 """
 import threading
-from time import perf_counter
 
 cimport numpy as cnp
 from cpython.object cimport PyObject
@@ -19,6 +18,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from kroton._kernels.kernel cimport Kernel
 
@@ -39,6 +39,156 @@ cdef class Cell:
 
     def __repr__(self):
         return f"Cell({self.value!r})"
+
+
+cdef inline double now() noexcept nogil:
+    """Seconds of a clock that never goes back; reading it costs some 20 ns."""
+    cdef timespec moment
+    clock_gettime(CLOCK_MONOTONIC, &moment)
+    return <double> moment.tv_sec + 1e-9 * <double> moment.tv_nsec
+
+
+cdef class Timings:
+    """How often, how long and on what shapes each kernel of a Program has run.
+
+    A Program that has one and no observer fills it in C: two readings of the clock per kernel.
+    All changes are made while the interpreter's lock is held, so that threads may count into
+    one object. Shapes are looked at when a kernel runs for the 1st, 2nd, 4th, 8th... time.
+
+    Parameters
+    ----------
+    n_kernels : int
+    """
+
+    def __cinit__(self, Py_ssize_t n_kernels, *state):
+        self.n_kernels = n_kernels
+        self.totals = <double *> calloc(n_kernels + 1, sizeof(double))
+        self.counts = <long long *> calloc(n_kernels + 1, sizeof(long long))
+        self.marks = <double *> calloc(2 * n_kernels + 1, sizeof(double))
+        if self.totals == NULL or self.counts == NULL or self.marks == NULL:
+            raise MemoryError()
+
+    def __init__(self, n_kernels, *state):
+        cdef Py_ssize_t k
+        self.shapes = [{} for _ in range(n_kernels)]
+        if state:
+            totals, counts, marks, self.shapes, self.calls, self.call_seconds = state
+            for k in range(self.n_kernels):
+                self.totals[k] = totals[k]
+                self.counts[k] = counts[k]
+                self.marks[2 * k], self.marks[2 * k + 1] = marks[k]
+
+    def __dealloc__(self):
+        free(self.totals)
+        free(self.counts)
+        free(self.marks)
+
+    def __reduce__(self):
+        return (Timings, (
+            self.n_kernels, self.seconds, self.runs, self.latest,
+            [dict(found) for found in self.shapes], self.calls, self.call_seconds,
+        ))
+
+    @property
+    def seconds(self):
+        """The time spent in each kernel."""
+        return [self.totals[k] for k in range(self.n_kernels)]
+
+    @property
+    def runs(self):
+        """How often each kernel has run."""
+        return [self.counts[k] for k in range(self.n_kernels)]
+
+    @property
+    def latest(self):
+        """Start and end of each kernel in the latest call, on the monotonic clock."""
+        return [(self.marks[2 * k], self.marks[2 * k + 1]) for k in range(self.n_kernels)]
+
+    def called(self, double seconds):
+        """Count a call that took `seconds`."""
+        self.calls += 1
+        self.call_seconds += seconds
+
+    def add(self, Py_ssize_t k, double seconds, shapes):
+        """Count a run of kernel k that has just ended; `shapes` are its inputs' and outputs'."""
+        if not 0 <= k < self.n_kernels:
+            raise IndexError(f"kernel {k} of {self.n_kernels}")
+        self.totals[k] += seconds
+        self.counts[k] += 1
+        self.marks[2 * k + 1] = now()
+        self.marks[2 * k] = self.marks[2 * k + 1] - seconds
+        if self.counts[k] & (self.counts[k] - 1) == 0:
+            found = self.shapes[k]
+            shapes = tuple(shapes)
+            found[shapes] = found.get(shapes, 0) + 1
+
+    def reset(self):
+        """Forget what has been counted."""
+        memset(self.totals, 0, self.n_kernels * sizeof(double))
+        memset(self.counts, 0, self.n_kernels * sizeof(long long))
+        self.shapes = [{} for _ in range(self.n_kernels)]
+        self.calls = 0
+        self.call_seconds = 0.0
+
+    cdef void finish(self, double *stamps, Py_ssize_t n) noexcept:
+        """Count the first n kernels of a call, whose starts and ends are in `stamps`."""
+        cdef Py_ssize_t k
+        for k in range(n):
+            self.totals[k] += stamps[2 * k + 1] - stamps[2 * k]
+            self.counts[k] += 1
+            self.marks[2 * k] = stamps[2 * k]
+            self.marks[2 * k + 1] = stamps[2 * k + 1]
+
+    cdef int look(self, Py_ssize_t k, Kernel kernel, PyObject **frame) except -1:
+        """Note the shapes that kernel k has just worked on."""
+        shapes = tuple(
+            [shape_of(<object> frame[kernel.inp[c]]) for c in range(kernel.n_in)]
+            + [shape_of(<object> frame[kernel.out[c]]) for c in range(kernel.n_out)]
+        )
+        found = <dict> self.shapes[k]
+        found[shapes] = found.get(shapes, 0) + 1
+        return 0
+
+
+cdef object shape_of(object value):
+    return value.shape if cnp.PyArray_Check(value) else None
+
+
+cdef inline int run_all(
+    Program self, PyObject **frame, Py_ssize_t *position, double *stamps, bint timed
+) except -1:
+    """Run the kernels in order. `timed` is a constant in both calls, so that the C compiler
+    makes two loops of this one, and the untimed one has no trace of the other."""
+    cdef Py_ssize_t k, d = 0, stop, answer
+    cdef long long seen
+    cdef PyObject *old
+    for k in range(self.n_kernels):
+        position[0] = k
+        if k == self.commit:
+            for stop in range(k, self.n_kernels):
+                position[0] = stop
+                answer = (<Kernel> self.runs[stop]).check(frame)
+                self.protect(frame, stop, answer == 1)
+            position[0] = k
+        if k < self.commit and self.guard_ends[k] > (self.guard_ends[k - 1] if k > 0 else 0):
+            self.protect(frame, k, False)
+        if timed:
+            stamps[2 * k] = now()
+        (<Kernel> self.runs[k]).run(frame)
+        if timed:
+            stamps[2 * k + 1] = now()
+            seen = self.timings.counts[k]
+            if (seen & (seen + 1)) == 0:
+                self.timings.look(k, <Kernel> self.runs[k], frame)
+        stop = self.drop_ends[k]
+        while d < stop:
+            old = frame[self.drop_cells[d]]
+            frame[self.drop_cells[d]] = NULL
+            Py_XDECREF(old)
+            d += 1
+        if k < self.commit:
+            PyErr_CheckSignals()
+    return 0
 
 
 cdef Py_ssize_t *numbers(values) except NULL:
@@ -190,27 +340,21 @@ cdef class Program:
         return 0
 
     cdef int steps(self, PyObject **frame, Py_ssize_t *position) except -1:
-        cdef Py_ssize_t k, d = 0, stop, answer
-        cdef PyObject *old
-        for k in range(self.n_kernels):
-            position[0] = k
-            if k == self.commit:
-                for stop in range(k, self.n_kernels):
-                    position[0] = stop
-                    answer = (<Kernel> self.runs[stop]).check(frame)
-                    self.protect(frame, stop, answer == 1)
-                position[0] = k
-            if k < self.commit and self.guard_ends[k] > (self.guard_ends[k - 1] if k > 0 else 0):
-                self.protect(frame, k, False)
-            (<Kernel> self.runs[k]).run(frame)
-            stop = self.drop_ends[k]
-            while d < stop:
-                old = frame[self.drop_cells[d]]
-                frame[self.drop_cells[d]] = NULL
-                Py_XDECREF(old)
-                d += 1
-            if k < self.commit:
-                PyErr_CheckSignals()
+        return run_all(self, frame, position, NULL, False)
+
+    cdef int timed(self, PyObject **frame, Py_ssize_t *position) except -1:
+        """The same, reading the clock around each kernel."""
+        cdef Timings timings = self.timings
+        cdef double *stamps = <double *> malloc((2 * self.n_kernels + 1) * sizeof(double))
+        if stamps == NULL:
+            raise MemoryError()
+        position[0] = 0
+        try:
+            run_all(self, frame, position, stamps, True)
+            position[0] = self.n_kernels
+        finally:
+            timings.finish(stamps, position[0])
+            free(stamps)
         return 0
 
     cdef int observed(self, PyObject **frame, Py_ssize_t *position) except -1:
@@ -220,15 +364,16 @@ cdef class Program:
         cdef PyObject *old
         cdef object observer = self.observer
         cdef Kernel kernel
+        cdef double started, seconds
         for k in range(self.n_kernels):
             position[0] = k
             kernel = <Kernel> self.kernels[k]
             self.protect(frame, k, False)
             inputs = [<object> frame[kernel.inp[c]] for c in range(kernel.n_in)]
             observer.before(k, inputs)
-            started = perf_counter()
+            started = now()
             kernel.run(frame)
-            seconds = perf_counter() - started
+            seconds = now() - started
             observer.after(
                 k, inputs, [<object> frame[kernel.out[c]] for c in range(kernel.n_out)], seconds
             )
@@ -259,10 +404,12 @@ cdef class Program:
                 Py_INCREF(value)
                 frame[self.shared_cells[k]] = <PyObject *> value
             value = None
-            if self.observer is None:
-                self.steps(frame, &position)
-            else:
+            if self.observer is not None:
                 self.observed(frame, &position)
+            elif self.timings is not None:
+                self.timed(frame, &position)
+            else:
+                self.steps(frame, &position)
             position = -1
             results = []
             for k in range(self.n_outputs):
@@ -372,16 +519,22 @@ cdef class Entry:
                     return False
         return True
 
-    def __call__(self, *args, **kwargs):
+    cdef inline bint all_fit(self, tuple args, dict kwargs):
         cdef Py_ssize_t k
+        if not self.direct or len(args) != self.n_slots or kwargs:
+            return False
+        for k in range(self.n_slots):
+            if not self.fits(k, args[k]):
+                return False
+        return True
+
+    def arguments(self, tuple args, dict kwargs):
+        """The arguments as a tuple of arrays that fit, converted where they must be."""
+        return args if self.all_fit(args, kwargs) else self.convert(args, kwargs)
+
+    def __call__(self, *args, **kwargs):
         cdef list results
-        cdef bint direct = self.direct and len(args) == self.n_slots and not kwargs
-        if direct:
-            for k in range(self.n_slots):
-                if not self.fits(k, args[k]):
-                    direct = False
-                    break
-        if not direct:
+        if not self.all_fit(args, kwargs):
             args = self.convert(args, kwargs)
         if self.program.lock is None:
             results = self.program.execute(<tuple> args)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from kroton._kernels.program import Entry
+from kroton._kernels.program import Entry, Timings
 from kroton.compile.io import In, SymbolicOutput
 from kroton.compile.maker import (
     FunctionMaker,
@@ -19,6 +19,7 @@ from kroton.compile.maker import (
     substitute,
 )
 from kroton.compile.mode import Mode, get_mode
+from kroton.config import config
 from kroton.compile.sharedvalue import Container, SharedVariable
 from kroton.graph.basic import Constant, Variable
 from kroton.graph.traversal import clone_replace
@@ -275,14 +276,25 @@ class _Containers:
 
 
 class ObservedFunction(Function):
-    """A Function whose mode has hooks: they are told of each call."""
+    """A Function whose mode has hooks: they are told of each call.
+
+    Attributes
+    ----------
+    timings : Timings
+        How often and how long the function and each of its Applys have run.
+    """
+
+    def __init__(self, maker: FunctionMaker) -> None:
+        super().__init__(maker)
+        observer = maker.linked.observer
+        self.timings = Timings(len(maker.linked.order)) if observer is None else observer.timings
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         hooks = self.maker.mode.hooks
         started = perf_counter()
         failed_at: Any = None
         try:
-            values = self.convert(args, kwargs)
+            values = self.arguments(args, kwargs)
             for hook in hooks:
                 hook.call_started(self, values)
             results = self.program(*values)
@@ -292,6 +304,7 @@ class ObservedFunction(Function):
                 hook.call_failed(self, failed_at, error)
             raise
         seconds = perf_counter() - started
+        self.timings.called(seconds)
         for hook in hooks:
             hook.call_finished(self, results, seconds)
         unpack = self.maker.spec.unpack
@@ -369,8 +382,9 @@ def function(
         Whether givens must have the type of what they replace.
     allow_input_downcast : bool, optional
         Whether arguments may lose precision; None allows it for Python floats.
-    profile : bool or object, optional
-        Profile this function; `f.profile` holds the result.
+    profile : bool or ProfileStats, optional
+        Profile this function: `f.profile` holds the result, a new ProfileStats or the one
+        given. None takes `config.profile`.
     on_unused_input : {'raise', 'warn', 'ignore'}, optional
         For inputs that nothing depends on; `config.on_unused_input` by default.
 
@@ -391,7 +405,7 @@ def function(
     >>> f([1, 2, 3])
     array([10., 20., 30.])
     """
-    chosen = get_mode(mode)
+    chosen = _profiled(get_mode(mode), profile)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"a function's name must be a string, got {name!r}")
     if not isinstance(inputs, (list, tuple)):
@@ -475,6 +489,14 @@ def function(
         items, results, keys, unpack, collected, chosen, name, chosen_action(on_unused_input)
     )
     return make(spec, ObservedFunction if chosen.hooks else Function)  # type: ignore[no-any-return]
+
+
+def _profiled(mode: Mode, profile: Any) -> Mode:
+    if profile is False or (profile is None and not config.profile):
+        return mode
+    from kroton.compile.profiling import profile_for
+
+    return mode.clone(hooks=(*mode.hooks, profile_for(profile)))  # type: ignore[no-any-return]
 
 
 def _with_update(item: In, update: Variable) -> In:

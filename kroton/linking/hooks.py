@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kroton._kernels.program import Program, Timings
 from kroton.graph.basic import Apply
 from kroton.graph.fg import FunctionGraph
 
@@ -14,7 +15,14 @@ class Hook:
 
     A mode without hooks runs a loop that knows nothing of them. What a hook raises ends the
     compilation or the call; shared variables then keep their values.
+
+    A hook that only wants to know times and shapes sets `needs_values` to False. If all hooks
+    of a mode do, nothing is called around an Apply: the Program counts into `function.timings`
+    (`kroton._kernels.program.Timings`), which every function with hooks has.
     """
+
+    needs_values: bool = True
+    """Whether `before_apply` and `after_apply` are to be called."""
 
     def compile_started(self, fgraph: FunctionGraph, mode: Any) -> None:
         """The graph has been built and is about to be optimized."""
@@ -46,12 +54,28 @@ class Hook:
 
 
 class Observer:
-    """What a Program with hooks calls: hands each event to every hook with its Apply."""
+    """What a Program with hooks calls: hands each event to every hook with its Apply.
+
+    Attributes
+    ----------
+    hooks : tuple of Hook
+        Those that need values.
+    timings : Timings
+        What has run how often and how long.
+    """
 
     def __init__(self, hooks: Sequence[Hook], order: Sequence[Apply]) -> None:
-        self.hooks = tuple(hooks)
+        self.hooks = tuple(hook for hook in hooks if getattr(hook, "needs_values", True))
         self.order = tuple(order)
         self.function: Any = None
+        self.timings = Timings(len(order))
+
+    def watch(self, program: Program) -> None:
+        """Be told of each kernel of `program`, or have it count by itself if that is enough."""
+        if self.hooks:
+            program.observer = self
+        else:
+            program.timings = self.timings
 
     def before(self, position: int, inputs: list[Any]) -> None:
         """Tell the hooks that Apply `position` starts."""
@@ -59,7 +83,9 @@ class Observer:
             hook.before_apply(self.function, position, self.order[position], inputs)
 
     def after(self, position: int, inputs: list[Any], outputs: list[Any], seconds: float) -> None:
-        """Tell the hooks that Apply `position` has run."""
+        """Count, and tell the hooks, that Apply `position` has run."""
+        shapes = [getattr(value, "shape", None) for value in (*inputs, *outputs)]
+        self.timings.add(position, seconds, shapes)
         node = self.order[position]
         for hook in self.hooks:
             hook.after_apply(self.function, position, node, inputs, outputs, seconds)

@@ -186,7 +186,8 @@ class Linker:
         program.on_error = on_error
         linked = Linked(program, order, kinds, None, storage)
         if hooks:
-            linked.observer = program.observer = Observer(hooks, order)
+            linked.observer = Observer(hooks, order)
+            linked.observer.watch(program)
         return linked
 
 
