@@ -30,6 +30,7 @@ from kroton.linking.linker import (
     OpWiseCLinker,
     PerformLinker,
 )
+from kroton.linking.wrap import Thunk, WrapLinker, WrapLinkerMany
 
 PureOp = Op
 PureType = Type
@@ -54,8 +55,11 @@ __all__ = [
     "PerformLinker",
     "PureOp",
     "PureType",
+    "Thunk",
     "Type",
     "Variable",
+    "WrapLinker",
+    "WrapLinkerMany",
     "ancestors",
     "clone",
     "clone_get_equiv",
