@@ -122,6 +122,7 @@ rule(neq(x.discrete, x), False)
 rule(lt(x.discrete, x), False)
 rule(gt(x.discrete, x), False)
 rule(switch(x, y, y), y)
+rule(switch(x, c, d), d, when=lambda m: m.value("c") == m.value("d"))
 rule(switch(z, x, y), lambda m: m.x if m.value("z") else m.y, name="switch of a constant",
      when=lambda m: m.value("z") is not None)  # fmt: skip
 

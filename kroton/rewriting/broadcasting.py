@@ -141,3 +141,29 @@ def merge_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
             value = T.dimshuffle(value, padded)
         return T.alloc(value, *[1 if e == "x" else extents[e] for e in order])
     return None
+
+
+@canonicalize.rewriter(DimShuffle, name="lift_dimshuffle")
+def lift_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Dimensions of extent 1 are added and dropped before an elementwise operation, not after.
+
+    Where nothing else uses its result. Transpositions stay, for products take them for free.
+    """
+    (inner,) = node.inputs
+    owner = inner.owner
+    if owner is None or type(owner.op) is not Elemwise or len(fgraph.variables[inner]) > 1:
+        return None
+    order = node.op.new_order
+    kept = [e for e in order if e != "x"]
+    if owner.op.inplace_pattern or len(owner.outputs) != 1 or kept != sorted(kept):
+        return None
+    ndim = inner.type.ndim
+    moved = []
+    for var in owner.inputs:
+        missing = ndim - var.type.ndim
+        # What the operand does not have is broadcast anyway; what is dropped has extent 1.
+        pattern = ["x" if e == "x" or e < missing else e - missing for e in order]
+        while pattern and pattern[0] == "x":
+            pattern.pop(0)
+        moved.append(T.dimshuffle(var, pattern) if var.type.ndim else var)
+    return owner.op(*moved)

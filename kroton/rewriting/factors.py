@@ -15,6 +15,7 @@ from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.pattern import elemwise_of
 from kroton.rewriting.phases import stabilize
+from kroton.rewriting.softmax import softmax_for
 from kroton.tensor.constant import constant
 from kroton.tensor.elemwise import Elemwise
 
@@ -151,9 +152,10 @@ def reduced(product: Product) -> Product:
             continue
         for total in below:
             other = _other_exponential(total, e)
-            if other is not None:
+            quotient = softmax_for(z, total) if other is None else _sigmoid(_sub(z, other))
+            if quotient is not None:
                 below.remove(total)
-                above[above.index(e)] = _sigmoid(_sub(z, other))
+                above[above.index(e)] = quotient
                 stabilized = True
                 break
     for v in list(above):
@@ -220,7 +222,7 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
             continue
         if _logistic_argument(v) is not None:
             continue
-        rest = Product(less.coefficient, [u for u in less.above if u is not v], less.below)
+        rest = Product(1.0, [u for u in less.above if u is not v], less.below)
         if not rest.above and not rest.below:
             continue
         terms = [factors_of(fgraph, term) for term in v.owner.inputs]
@@ -228,7 +230,8 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
             continue
         spread = [reduced(rest.times(term)) for term in terms if term is not None]
         if sum(p.cost() for p in spread) < rest.cost() + sum(t.cost() for t in terms if t):
-            return v.owner.op(*[p.build(dtype) for p in spread])
+            total = v.owner.op(*[p.build(dtype) for p in spread])
+            return Product(less.coefficient, [total]).build(dtype)
     return less.build(dtype) if changed else None
 
 

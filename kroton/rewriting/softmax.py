@@ -9,9 +9,10 @@ from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.phases import canonicalize, stabilize
+from kroton.rewriting.shape import extent
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
-from kroton.tensor.nnet.softmax import Softmax
+from kroton.tensor.nnet.softmax import Softmax, SoftmaxGrad
 from kroton.tensor.reduction import CAReduce, with_axes
 
 T: Any = kroton.tensor
@@ -67,7 +68,7 @@ def softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     exponential = _owner(numerator, "exp")
     if exponential is None:
         return None
-    return _softmax_for(exponential.inputs[0], denominator)
+    return softmax_for(exponential.inputs[0], denominator)
 
 
 @canonicalize.rewriter("mul", name="scaled_softmax_by_hand", depth=5, tags=("fast_run",))
@@ -90,13 +91,13 @@ def scaled_softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
                 continue
             total = with_axes(total, axes)
             a = with_axes(a, axes) if a is not None and a.type.ndim else a
-        result = _softmax_for(x, total)
+        result = softmax_for(x, total)
         if result is not None:
             return result if a is None else a * result
     return None
 
 
-def _softmax_for(x: Variable, denominator: Variable) -> Any:
+def softmax_for(x: Variable, denominator: Variable) -> Any:
     """softmax(x) along the axes over which `denominator` is the sum of exp(x), or None."""
     spread = _undo_keepdims(denominator, x.type.ndim)
     if spread is None:
@@ -148,6 +149,54 @@ def logsoftmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     single, axis = _softmax_axis(x, axes)
     return T.nnet.logsoftmax(x, axis) if single else None
+
+
+@stabilize.rewriter("sub", name="softmax_gradient_by_hand", depth=5)
+def softmax_gradient_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
+    """g sm - sum(g sm) sm, with sm a softmax: its gradient"""
+    product, subtracted = node.inputs
+    first, second = _owner(product, "mul"), _owner(subtracted, "mul")
+    if first is None or second is None:
+        return None
+    for total, sm in (second.inputs, second.inputs[::-1]):
+        if sm not in first.inputs or sm.owner is None or type(sm.owner.op) is not Softmax:
+            continue
+        g = first.inputs[1 - first.inputs.index(sm)]
+        spread = _undo_keepdims(total, sm.type.ndim)
+        if spread is None or g.type != sm.type:
+            continue
+        summed, axes = spread
+        reduction = summed.owner
+        if (
+            reduction is not None
+            and type(reduction.op) is CAReduce
+            and reduction.op.scalar_op == scalar.add
+            and _is_product(reduction.inputs[0], g, sm)
+            and reduction.op.axis == axes
+            and _softmax_axis(sm, axes) == (True, sm.owner.op.axis)
+        ):
+            return SoftmaxGrad(sm.owner.op.axis)(g, sm)
+    return None
+
+
+def _is_product(var: Variable, a: Variable, b: Variable) -> bool:
+    """Whether `var` is a * b or b * a."""
+    node = _owner(var, "mul")
+    return node is not None and node.inputs in ([a, b], [b, a])
+
+
+@stabilize.rewriter(CAReduce, name="sum_of_softmax_gradient")
+def sum_of_softmax_gradient(fgraph: FunctionGraph, node: Apply) -> Any:
+    """What a softmax passes back sums to zero, for the softmax does not see a shift."""
+    (x,) = node.inputs
+    if x.owner is None or type(x.owner.op) is not SoftmaxGrad or node.op.scalar_op != scalar.add:
+        return None
+    axis = x.owner.op.axis
+    reduced = set(node.op.axis)
+    if not (reduced == set(range(x.type.ndim)) if axis is None else axis in reduced):
+        return None
+    kept = [extent(fgraph, x, d) for d in range(x.type.ndim) if d not in reduced]
+    return T.alloc(T.constant(0, dtype=node.outputs[0].type.dtype), *kept)
 
 
 @stabilize.rewriter("log", name="log(softmax(x)) -> logsoftmax(x)")

@@ -254,3 +254,19 @@ def test_the_textbook_logistic_regression_stays_finite() -> None:
     cost, slope = interpret(fgraph.inputs, fgraph.outputs)(far, np.array([1.0, 0.0, 1.0]))
     np.testing.assert_allclose(cost, 4000 / 3)
     np.testing.assert_allclose(slope, [-1 / 3, 1 / 3, 0])
+
+
+def test_a_softmax_by_hand_has_the_gradient_of_a_softmax() -> None:
+    weights = T.dmatrix("weights")
+    given_ = np.arange(6.0).reshape(2, 3)[::-1] / 2
+    e = T.exp(m - m.max(axis=1, keepdims=True))
+    by_hand = e / e.sum(axis=1, keepdims=True)
+    fgraph = same([m, weights], [grad((by_hand * weights).sum(), m)], M, given_)
+    assert ops(fgraph) == ["Softmax{axis=1}", "SoftmaxGrad{axis=1}"]
+
+
+def test_dimensions_are_added_before_an_elementwise_operation() -> None:
+    fgraph = same([v], [T.exp(v).dimshuffle(0, "x") * 2], V)
+    assert ops(fgraph) == ["DimShuffle{0,x}", "Elemwise{exp}", "Elemwise{mul}"]
+    fgraph = same([m], [T.exp(m).T], M)
+    assert ops(fgraph) == ["Elemwise{exp}", "DimShuffle{1,0}"]

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -139,3 +141,26 @@ def test_the_same_graph_is_always_rewritten_alike(seed: int) -> None:
         f = kroton.function([m], [cost, T.grad(cost, m)])
         texts.add(str(f.maker.fgraph.toposort()))
     assert len(texts) == 1
+
+
+_TRAINING = """
+import numpy as np, kroton, kroton.tensor as T
+x, y = T.dmatrix("x"), T.lvector("y")
+w, b = kroton.shared(np.zeros((5, 3)), name="w"), kroton.shared(np.zeros(3), name="b")
+p = T.nnet.softmax(T.dot(x, w) + b)
+cost = -T.log(p)[T.arange(y.shape[0]), y].mean() + 0.01 * (w**2).sum()
+updates = [(v, v - 0.1 * T.grad(cost, v)) for v in (w, b)]
+f = kroton.function([x, y], [cost, T.argmax(p, axis=1)], updates=updates)
+print([str(node) for node in f.maker.fgraph.toposort()])
+"""
+
+
+def test_the_program_is_the_same_under_every_hash_seed() -> None:
+    found = set()
+    for seed in ("0", "1", "77"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        run = subprocess.run(
+            [sys.executable, "-c", _TRAINING], env=env, check=True, capture_output=True, text=True
+        )
+        found.add(run.stdout)
+    assert len(found) == 1
