@@ -1,0 +1,111 @@
+"""debugprint, pp and Print."""
+
+import io
+
+import numpy as np
+import pytest
+
+import kroton
+import kroton.tensor as T
+from kroton.printing import Print, char_from_number, debugprint, pp
+
+
+def test_a_tree_shows_each_apply_once():
+    x = T.dvector("x")
+    y = T.exp(x)
+    text = debugprint(y * y + x, file="str")
+    assert text.count("Elemwise{exp}") == 2
+    assert text.count("...") == 1
+    assert text.splitlines()[0].startswith("Elemwise{add} [id A]")
+
+
+def test_depth_types_names_and_ids_can_be_chosen():
+    x = T.dvector("x")
+    y = T.exp(x)
+    y.name = "y"
+    z = T.log(y)
+    assert debugprint(z, depth=1, file="str").count("\n") == 1
+    assert "<TensorType(float64, vector)>" in debugprint(z, print_type=True, file="str")
+    assert "x" not in debugprint(z, stop_on_name=True, file="str").replace("exp", "")
+    assert "[id" not in debugprint(z, ids="", file="str")
+    assert "[id 0]" in debugprint(z, ids="int", file="str")
+    with pytest.raises(ValueError, match="ids is"):
+        debugprint(z, ids="letters")
+    with pytest.raises(TypeError, match="depth must be an int"):
+        debugprint(z, depth="deep")
+    with pytest.raises(TypeError, match="cannot print an object of type int"):
+        debugprint(3)
+
+
+def test_a_function_shows_position_implementation_and_what_is_overwritten():
+    x = T.dvector("x")
+    w = kroton.shared(np.ones(2), "w")
+    for linker, mark in (("py", "[py]"), ("c|py", "[c]"), ("c&py", "[c&py]")):
+        f = kroton.function([x], updates=[(w, w + x)], mode=kroton.Mode(linker))
+        text = debugprint(f, file="str")
+        assert mark in text
+        assert "{d: [[0, 0]]}" in text
+        assert " 0 " in text
+
+
+def test_values_and_clients_can_be_shown():
+    w = kroton.shared(np.ones(2), "w")
+    f = kroton.function([], w * 2)
+    assert "array([1., 1.])" in debugprint(f, print_storage=True, file="str")
+    assert "clients: 1" in debugprint(f, print_clients=True, file="str")
+
+
+def test_printing_goes_where_it_is_told(capsys):
+    x = T.dscalar("x")
+    stream = io.StringIO()
+    assert debugprint(x, file=stream) is stream
+    assert stream.getvalue() == "x [id A]\n"
+    kroton.dprint(x)
+    assert capsys.readouterr().out == "x [id A]\n"
+
+
+def test_letters_count_on_after_z():
+    assert [char_from_number(n) for n in (0, 25, 26, 27, 26**2)] == ["A", "Z", "BA", "BB", "BAA"]
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda x, y: x * 2 + T.exp(y), "x * 2.0 + exp(y)"),
+        (lambda x, y: (x + y) * x, "(x + y) * x"),
+        (lambda x, y: x - (y - x), "x - (y - x)"),
+        (lambda x, y: -(x + y), "-(x + y)"),
+        (lambda x, y: (x**y) ** 2, "(x ** y) ** 2.0"),
+        (lambda x, y: x / (y * x), "x / (y * x)"),
+        (lambda x, y: T.lt(x, y), "x < y"),
+    ],
+)
+def test_mathematics_has_the_brackets_it_needs(build, text):
+    x, y = T.dscalars("x y")
+    assert pp(build(x, y)) == text
+
+
+def test_shared_subexpressions_end_in_dots_before_memory_does():
+    x = T.dscalar("x")
+    for _ in range(64):
+        x = x + x
+    text = pp(x)
+    assert text.endswith("...")
+    assert len(text) < 20_000_000
+
+
+def test_print_prints_what_passes_and_is_transparent(capsys):
+    x = T.dvector("x")
+    y = Print("x is", attrs=("__str__", "shape"))(x)
+    f = kroton.function([x], [y * 2, T.grad((y**2).sum(), x)])
+    double, gradient = f([1.0, 2.0])
+    assert double.tolist() == [2, 4]
+    assert gradient.tolist() == [2, 4]
+    out = capsys.readouterr().out
+    assert "x is __str__ = [1. 2.]" in out
+    assert "x is shape = (2,)" in out
+
+
+def test_print_takes_one_variable():
+    with pytest.raises(TypeError, match="one Variable"):
+        Print("x")(3)
