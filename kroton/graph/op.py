@@ -30,6 +30,8 @@ class Op:
     view_map: Mapping[int, Sequence[int]] = {}
     destroy_map: Mapping[int, Sequence[int]] = {}
     default_output: ClassVar[int | None] = None
+    undefined_output: ClassVar[bool] = False
+    """Whether the elements of the outputs may be anything; DebugMode then compares shapes only."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

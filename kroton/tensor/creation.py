@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -147,6 +147,8 @@ class Alloc(Op):
 @dataclass(frozen=True, repr=False)
 class AllocEmpty(Op):
     """A tensor of the given extents whose elements are undefined."""
+
+    undefined_output: ClassVar[bool] = True
 
     dtype: str
     """The dtype of the result."""

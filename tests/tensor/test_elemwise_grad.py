@@ -163,6 +163,7 @@ def test_of_two_equal_inputs_the_first_has_the_gradient_of_maximum_and_minimum()
         assert gy.eval({x: 1.0, y: 1.0}) == 0
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_maximum_sends_the_whole_gradient_of_nan_to_one_input():
     x, y = T.dscalars("x y")
     gx, gy = grad(T.maximum(x, y), [x, y])
@@ -187,6 +188,7 @@ def test_a_power_of_a_negative_base_is_differentiable_by_the_base():
     np.testing.assert_array_equal(value_of_grad(x**3, x, [-2]), [12])
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_no_nan_leaks_from_the_branch_that_is_not_taken():
     x = T.dvector()
     safe = T.switch(x > 0, T.sqrt(T.switch(x > 0, x, 1)), 0)
@@ -200,6 +202,7 @@ def test_no_nan_leaks_from_the_branch_that_is_not_taken():
     )
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_xlogx_and_xlogy0_are_zero_with_finite_gradients_at_zero():
     x, y = T.dvectors("x y")
     np.testing.assert_array_equal(T.xlogx(x).eval({x: [0.0, 1.0]}), [0, 0])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from kroton._kernels.fences import Fences, damaged
 from kroton._kernels.kernel import Kernel
 from kroton._kernels.memory import guards_intact, set_poison
 from kroton.compile.debugmode.buffers import Guarded, layouts, offered
@@ -20,9 +21,11 @@ from kroton.compile.debugmode.errors import (
     InvalidValueError,
     report,
 )
-from kroton.graph.basic import Apply, Variable
+from kroton.config import config
+from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.evaluation import interpret
 from kroton.graph.op import ShapeError
+from kroton.graph.traversal import ancestors
 from kroton.linking.comparison import difference
 
 Runner = Callable[[list[Any], list[Any] | None], list[Any]]
@@ -111,8 +114,10 @@ def run_guarded(
     copies = [Guarded(x, pattern) if isinstance(x, np.ndarray) else None for x in inputs]
     arguments = [c.array if c is not None else x for c, x in zip(copies, inputs)]
     before = set_poison(pattern)
+    damaged()
     try:
-        outputs = run(arguments, None)
+        with Fences(pattern):
+            outputs = run(arguments, None)
     finally:
         set_poison(before)
     destroyed = {i for positions in node.op.destroy_map.values() for i in positions}
@@ -128,7 +133,11 @@ def run_guarded(
             raise BadBuffer(report(node, f"{who} wrote beside its output {k}", inputs))
     _check_aliases(node, who, arguments, outputs)
     # The values must outlive the guarded copies.
-    return [v.copy() if isinstance(v, np.ndarray) else v for v in outputs]
+    kept = [v.copy(order="K") if isinstance(v, np.ndarray) else v for v in outputs]
+    del outputs
+    if damaged():
+        raise BadBuffer(report(node, f"{who} wrote beside the memory of an array it made", inputs))
+    return kept
 
 
 def _check_aliases(node: Apply, who: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
@@ -239,7 +248,16 @@ def check_buffers(
 def check_threads(
     node: Apply, run: Runner, who: str, inputs: Sequence[Any], expected: Sequence[Any]
 ) -> None:
-    """Two runs at the same time in two threads must not disturb each other."""
+    """The number of threads must not matter, nor a run at the same time in another thread."""
+    for count in (1, 2):
+        with config.change_flags(threads=count):
+            found = run([x.copy() if isinstance(x, np.ndarray) else x for x in inputs], None)
+        for r, a, b in zip(node.outputs, expected, found):
+            if not close(r, a, b):
+                raise BadThunkOutput(
+                    r, who, a, f"{who} with config.threads = {count}", b, inputs,
+                    "the number of threads must not matter",
+                )  # fmt: skip
     results: list[Any] = [None, None]
 
     def work(k: int) -> None:
@@ -264,20 +282,36 @@ def check_threads(
                 )  # fmt: skip
 
 
-def check_infer_shape(node: Apply, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-    """Raise BadInferShape if `infer_shape` is wrong about these values."""
+def check_infer_shape(
+    node: Apply, inputs: Sequence[Any], outputs: Sequence[Any], known: Mapping[Variable, Any]
+) -> None:
+    """Raise BadInferShape if `infer_shape` is wrong about these values.
+
+    It may look beyond the Apply's inputs, at the extents that a shape was made of; `known` has
+    the values of what lies there. Where it is not known, an Apply on fresh inputs is asked.
+    """
     if not all(isinstance(x, np.ndarray) for x in (*inputs, *outputs)):
         return
+    given = {**known, **dict(zip(node.inputs, inputs))}
+    shapes = [x.shape for x in inputs]
     try:
-        inferred = node.op.infer_shape(node, [x.shape for x in inputs])
+        inferred = node.op.infer_shape(node, shapes)
+        leaves = list(_leaves(inferred, given))
+        if any(v not in given and not isinstance(v, Constant) for v in leaves):
+            node = detached(node)
+            inferred = node.op.infer_shape(node, shapes)
+            given = dict(zip(node.inputs, inputs))
+            leaves = list(_leaves(inferred, given))
     except ShapeError:
         return
+    leaves = [v for v in leaves if v in given]
+    values = [given[v] for v in leaves]
     for k, (shape, value) in enumerate(zip(inferred, outputs)):
         if shape is None:
             continue
         symbolic = [e for e in shape if isinstance(e, Variable)]
-        known = iter(interpret(node.inputs, symbolic)(*inputs) if symbolic else ())
-        found = tuple(int(next(known)) if isinstance(e, Variable) else int(e) for e in shape)
+        computed = iter(interpret(leaves, symbolic)(*values) if symbolic else ())
+        found = tuple(int(next(computed)) if isinstance(e, Variable) else int(e) for e in shape)
         if found != value.shape:
             raise BadInferShape(
                 report(
@@ -287,3 +321,18 @@ def check_infer_shape(node: Apply, inputs: Sequence[Any], outputs: Sequence[Any]
                     inputs,
                 )
             )
+
+
+def detached(node: Apply) -> Apply:
+    """The same Apply on fresh inputs: a graph of its own."""
+    fresh = [v if isinstance(v, Constant) else v.type.make_variable(v.name) for v in node.inputs]
+    return Apply(node.op, fresh, [r.type.make_variable(r.name) for r in node.outputs])
+
+
+def _leaves(shapes: Sequence[Any], given: Mapping[Variable, Any]) -> Iterator[Variable]:
+    """What symbolic extents are computed from: Variables that are given, or have no owner."""
+    known = [shape for shape in shapes if shape is not None]
+    symbolic = [e for shape in known for e in shape if isinstance(e, Variable)]
+    for v in ancestors(symbolic, given):
+        if v in given or v.owner is None:
+            yield v

@@ -152,6 +152,11 @@ class BadDestroyMap(DebugModeError):
         )
 
 
+class BadInplace(DebugModeError):
+    """An Apply overwrites what it must not: an argument, a constant, an output, or a value that
+    is read later."""
+
+
 class BadViewMap(DebugModeError):
     """An output shares memory in a way that `view_map` does not announce."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -12,37 +12,38 @@ import numpy as np
 from kroton._kernels.kernel import CallableKernel
 from kroton._kernels.program import Cell, Program
 from kroton.compile.debugmode import checks
+from kroton.compile.debugmode.application import Checks
 from kroton.compile.debugmode.errors import (
+    BadInplace,
     BadOptimization,
-    BadThunkOutput,
     DebugModeError,
     InvalidValueError,
-    report,
 )
-from kroton.compile.debugmode.gradients import check_gradient
 from kroton.compile.debugmode.recorder import Recorder, Replacement
 from kroton.compile.debugmode.reproduce import save_case
 from kroton.graph.basic import Apply, Constant, Variable
-from kroton.graph.fg import FunctionGraph
+from kroton.graph.destroyhandler import DestroyHandler
+from kroton.graph.fg import FunctionGraph, InconsistencyError
 from kroton.graph.traversal import toposort
 from kroton.linking.errors import explain
 from kroton.linking.hooks import Hook, Observer
 from kroton.linking.kernels import select_kernel
 from kroton.linking.linker import Linked, Linker
+from kroton.printing import debugprint
 
 
 @dataclass(frozen=True)
 class DebugLinker(Linker):
     """Runs `perform` and kernel of each Apply several times, and everything a rule replaced."""
 
-    check_c_code: bool = True
-    check_py_code: bool = True
-    check_isfinite: bool = True
-    check_preallocated_output: str = "ALL"
-    require_matching_strides: int = 0
-    check_gradients: bool = False
+    checks: Checks = field(default_factory=Checks)
+    """Which checks are made."""
     minimize: bool = False
+    """Shrink a failing case."""
     directory: str | None = None
+    """Where failing cases are saved."""
+    warn_input_not_reused: bool = True
+    """Warn when an Apply announces in `destroy_map` what it does not do."""
 
     name = "debug"
 
@@ -53,6 +54,7 @@ class DebugLinker(Linker):
         updates = dict(updates or {})
         cells = list(input_cells or [None] * len(fgraph.inputs))
         order = fgraph.toposort()
+        check_inplace(fgraph, order)
         observer = Observer(hooks, order) if hooks else None
         run = CheckedRun(self, fgraph, order, observer)
         n_in, n_out = len(fgraph.inputs), len(fgraph.outputs)
@@ -68,6 +70,35 @@ class DebugLinker(Linker):
         return Linked(program, order, run.kinds, observer)
 
 
+def check_inplace(fgraph: FunctionGraph, order: Sequence[Apply]) -> None:
+    """Raise BadInplace if an Apply overwrites what is not its own, or what is read after it.
+
+    Arguments may be overwritten if they are mutable, shared variables if they are updated.
+    """
+    free = {
+        *getattr(fgraph, "mutable_inputs", ()),
+        *getattr(fgraph, "updated_inputs", {}).values(),
+    }
+    handler = DestroyHandler(v for v in fgraph.inputs if v not in free)
+    try:
+        handler.validate(fgraph)
+    except InconsistencyError as error:
+        raise BadInplace(f"{error}; the graph is:\n{_printed(fgraph)}") from error
+    position = {node: k for k, node in enumerate(order)}
+    for node, readers in handler.orderings(fgraph).items():
+        for reader in readers:
+            if position[reader] > position[node]:
+                raise BadInplace(
+                    f"{node} overwrites what {reader} reads later; the graph is:\n"
+                    + _printed(fgraph)
+                )
+
+
+def _printed(fgraph: FunctionGraph) -> str:
+    text: str = debugprint(list(fgraph.outputs), print_type=True, file="str")
+    return text.rstrip()
+
+
 class CheckedRun:
     """One call under DebugMode. Values are kept apart, so that nothing is overwritten."""
 
@@ -80,9 +111,10 @@ class CheckedRun:
         self.inputs = list(fgraph.inputs)
         self.outputs = list(fgraph.outputs)
         self.order = order
-        self.kernels = [select_kernel(n) if options.check_c_code else None for n in order]
+        chosen = options.checks
+        self.kernels = [select_kernel(n) if chosen.check_c_code else None for n in order]
         self.kinds = [
-            "py" if k is None else ("c&py" if options.check_py_code else "c") for k in self.kernels
+            "py" if k is None else ("c&py" if chosen.check_py_code else "c") for k in self.kernels
         ]
         self.seen: list[set[Any]] = [set() for _ in order]
         recorder = next((f for f in fgraph.features if isinstance(f, Recorder)), None)
@@ -93,17 +125,17 @@ class CheckedRun:
 
     def __call__(self, inputs: list[Any], storage: list[list[Any]]) -> None:
         values: dict[Variable, Any] = dict(zip(self.inputs, inputs))
-        finite = self.options.check_isfinite
+        finite = self.options.checks.check_isfinite
         for v, x in zip(self.inputs, inputs):
             checks.check_value(v, x, "the caller", finite)
-        suspect: InvalidValueError | None = None
+        suspect: tuple[InvalidValueError, Apply, list[Any]] | None = None
         for k, node in enumerate(self.order):
             arguments = [_value(v, values) for v in node.inputs]
             if self.observer is not None:
                 self.observer.before(k, arguments)
             started = perf_counter()
             try:
-                outputs = self._check(k, node, arguments)
+                outputs = self._check(k, node, arguments, values)
             except DebugModeError as error:
                 self._save(error, node, arguments)
                 raise
@@ -112,85 +144,34 @@ class CheckedRun:
                 raise
             for v, x in zip(node.outputs, outputs):
                 values[v] = x
-                if finite and suspect is None:
+                if finite and suspect is None and not node.op.undefined_output:
                     try:
                         checks.check_value(v, x, "the Apply", True)
                     except InvalidValueError as error:
-                        suspect = error
+                        suspect = error, node, arguments
             if self.observer is not None:
                 self.observer.after(k, arguments, outputs, perf_counter() - started)
         self._check_replacements(values)
         if suspect is not None:
-            raise suspect
+            self._save(*suspect)
+            raise suspect[0]
         given = {id(x) for x in inputs}
         for cell, v in zip(storage, self.outputs):
             x = _value(v, values)
             shares = isinstance(x, np.ndarray) and (id(x) in given or not x.flags.writeable)
             cell[0] = x.copy() if shares else x
 
-    def _check(self, k: int, node: Apply, inputs: list[Any]) -> list[Any]:
-        options = self.options
-        kernel = self.kernels[k]
-        perform = checks.perform_runner(node)
-        expected: list[Any] | None = None
-        found: list[Any] | None = None
+    def _check(
+        self, k: int, node: Apply, inputs: list[Any], known: Mapping[Variable, Any]
+    ) -> list[Any]:
         signature = tuple(
             (x.shape, x.strides) if isinstance(x, np.ndarray) else None for x in inputs
         )
         fresh = signature not in self.seen[k]
-        runners = []
-        if options.check_py_code or kernel is None:
-            expected = checks.check_runs(node, perform, "perform", inputs, False)
-            runners.append((perform, "perform"))
-        if kernel is not None:
-            run = checks.kernel_runner(kernel)
-            who = f"kernel {kernel!r}"
-            try:
-                found = checks.check_runs(node, run, who, inputs, False)
-            except DebugModeError:
-                raise
-            except Exception as error:
-                if expected is None:
-                    raise
-                raise BadThunkOutput(
-                    node.outputs[0], "perform", expected[0], who, error, inputs,
-                    f"perform succeeded, the kernel raised {error!r}",
-                ) from error  # fmt: skip
-            if expected is not None:
-                checks.check_agreement(node, expected, found, who, inputs)
-                self._check_strides(node, expected, found, who)
-            runners.append((run, who))
-        outputs = found if found is not None else expected
-        assert outputs is not None
-        if fresh:
-            for runner, who in runners:
-                checks.check_layouts(node, runner, who, inputs, outputs)
-                if options.check_preallocated_output:
-                    checks.check_buffers(
-                        node, runner, who, inputs, outputs, options.check_preallocated_output
-                    )
-                checks.check_threads(node, runner, who, inputs, outputs)
-            checks.check_infer_shape(node, inputs, outputs)
-            if options.check_gradients:
-                check_gradient(node, inputs)
-            if len(self.seen[k]) < 1000:
-                self.seen[k].add(signature)
+        outputs = self.options.checks.run(node, self.kernels[k], inputs, fresh, known)
+        if fresh and len(self.seen[k]) < 1000:
+            self.seen[k].add(signature)
         return outputs
-
-    def _check_strides(
-        self, node: Apply, expected: Sequence[Any], found: Sequence[Any], who: str
-    ) -> None:
-        level = self.options.require_matching_strides
-        if not level:
-            return
-        for r, a, b in zip(node.outputs, expected, found):
-            if isinstance(a, np.ndarray) and a.strides != b.strides and a.size > 1:
-                text = report(node, f"strides {a.strides} from perform, {b.strides} from {who}")
-                if level >= 2:
-                    raise BadThunkOutput(r, "perform", a, who, b, (), text)
-                import warnings
-
-                warnings.warn(text, stacklevel=2)
 
     def _check_replacements(self, values: dict[Variable, Any]) -> None:
         if not self.replacements:
@@ -227,7 +208,8 @@ class CheckedRun:
                 raise error
 
     def _save(self, error: DebugModeError, what: Any, values: Any) -> None:
-        save_case(error, what, values, self.options.directory, self.options.minimize)
+        options = self.options
+        save_case(error, what, values, options.checks, options.directory, options.minimize)
 
 
 def _at_least_as_finite(old: np.ndarray, new: np.ndarray) -> bool:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from kroton import scalar
 from kroton.compile.debugmode import checks
+from kroton.compile.debugmode.application import Checks
 from kroton.compile.debugmode.errors import BadOptimization, DebugModeError
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.evaluation import interpret
 from kroton.graph.traversal import ancestors, clone_replace
-from kroton.linking.kernels import select_kernel
+from kroton.linking.kernels import registered, select_kernel
 from kroton.printing import debugprint
 from kroton.tensor.elemwise import Elemwise
 
@@ -57,24 +60,29 @@ class ApplyCase(Case):
     node: Apply
     inputs: list[Any]
     error: type[Exception]
+    checks: Checks
+    modules: tuple[str, ...] = ()
+    """Where the kernels come from: imported first, so that a new process has them."""
+
+    @classmethod
+    def of(
+        cls, node: Apply, inputs: Sequence[Any], error: type[Exception], chosen: Checks
+    ) -> ApplyCase:
+        """The case of `node` by itself, without the graph before it."""
+        modules = dict.fromkeys(s.__module__ for s in registered().get(type(node.op), ()))
+        others = tuple(m for m in modules if not m.startswith(("kroton.", "__main__")))
+        return cls(checks.detached(node), list(inputs), error, chosen, others)
 
     def run(self) -> None:
+        for name in self.modules:
+            with suppress(ImportError):
+                import_module(name)
         node = self.node
-        perform = checks.perform_runner(node)
-        expected = checks.check_runs(node, perform, "perform", self.inputs, False)
-        kernel = select_kernel(node)
-        runners = [(perform, "perform")]
-        outputs = expected
-        if kernel is not None:
-            run, who = checks.kernel_runner(kernel), f"kernel {kernel!r}"
-            outputs = checks.check_runs(node, run, who, self.inputs, False)
-            checks.check_agreement(node, expected, outputs, who, self.inputs)
-            runners.append((run, who))
-        for run, who in runners:
-            checks.check_layouts(node, run, who, self.inputs, outputs)
-            checks.check_buffers(node, run, who, self.inputs, outputs, "ALL")
-            checks.check_threads(node, run, who, self.inputs, outputs)
-        checks.check_infer_shape(node, self.inputs, outputs)
+        kernel = select_kernel(node) if self.checks.check_c_code else None
+        outputs = self.checks.run(node, kernel, self.inputs)
+        if self.checks.check_isfinite and not node.op.undefined_output:
+            for r, value in zip(node.outputs, outputs):
+                checks.check_value(r, value, "the Apply", True)
 
     def fails(self) -> bool:
         try:
@@ -105,7 +113,8 @@ class ApplyCase(Case):
         for step in steps:
             fresh = [v.type.make_variable(v.name) for v in step.owner.inputs]
             node = step.owner.op.make_node(*fresh)
-            yield ApplyCase(node, [known[v] for v in step.owner.inputs], self.error)
+            inputs = [known[v] for v in step.owner.inputs]
+            yield ApplyCase.of(node, inputs, self.error, self.checks)
 
     def graph(self) -> str:
         text: str = debugprint(list(self.node.outputs), depth=2, print_type=True, file="str")

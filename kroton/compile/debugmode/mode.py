@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from kroton.compile.debugmode.application import Checks
 from kroton.compile.debugmode.errors import StochasticOrder
 from kroton.compile.debugmode.linker import DebugLinker
 from kroton.compile.debugmode.recorder import Recorder
@@ -113,8 +114,8 @@ class DebugMode(Mode):
 
         if linker is not None and not isinstance(linker, DebugLinker):
             kind = get_linker(linker).name
-            check_c_code = chosen(check_c_code, kind != "py")
-            check_py_code = chosen(check_py_code, kind != "c")
+            check_c_code = False if kind == "py" else check_c_code
+            check_py_code = False if kind == "c" else check_py_code
         values = {
             "stability_patience": chosen(stability_patience, settings.patience),
             "check_c_code": chosen(check_c_code, settings.check_c),
@@ -134,9 +135,14 @@ class DebugMode(Mode):
             raise ValueError("stability_patience cannot be negative")
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        passed = {k: v for k, v in values.items() if k != "stability_patience"}
+        made = {f.name: values[f.name] for f in fields(Checks)}
+        debug_linker = DebugLinker(
+            checks=Checks(**made), minimize=minimize, directory=directory,
+            warn_input_not_reused=settings.warn_input_not_reused,
+        )  # fmt: skip
         kept = tuple(h for h in hooks if not isinstance(h, RewriteChecks))
-        object.__setattr__(self, "linker", DebugLinker(**passed))
+        object.__setattr__(self, "linker", debug_linker)
         object.__setattr__(self, "optimizer", optimizer)
-        object.__setattr__(self, "hooks", (RewriteChecks(values["stability_patience"]), *kept))
+        checks = RewriteChecks(values["stability_patience"])
+        object.__setattr__(self, "hooks", (checks, *kept))
         self.__post_init__()

@@ -8,14 +8,16 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from kroton.compile.debugmode.application import Checks
 from kroton.compile.debugmode.errors import BadOptimization, DebugModeError
 from kroton.compile.debugmode.minimize import ApplyCase, Case, RewriteCase, script, shrink
 from kroton.graph.basic import Apply
 
 
 def save_case(
-    error: DebugModeError, what: Any, values: Any, directory: str | None, minimize: bool
-) -> None:
+    error: DebugModeError, what: Any, values: Any, chosen: Checks, directory: str | None,
+    minimize: bool,
+) -> None:  # fmt: skip
     """Save the failing Apply or replacement with its inputs, and say so in the error.
 
     Parameters
@@ -25,6 +27,8 @@ def save_case(
     what : Apply or Replacement
     values : list, or dict from Variable
         The inputs of the Apply, or all known values.
+    chosen : Checks
+        What was checked.
     directory : str or None
         None for the system's temporary one; "" to save nothing.
     minimize : bool
@@ -32,7 +36,7 @@ def save_case(
     """
     case: Case
     if isinstance(what, Apply):
-        case = ApplyCase(what, list(values), type(error))
+        case = ApplyCase.of(what, list(values), type(error), chosen)
     else:
         assert isinstance(error, BadOptimization)
         assert isinstance(values, Mapping)
