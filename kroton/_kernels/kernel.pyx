@@ -18,10 +18,13 @@ The contract of `run(cells)`:
 `check(cells)` answers whether `run` would succeed on these inputs without running: 1 for
 "certainly", 0 for "cannot tell", -1 with the exception that `run` would have raised.
 """
+cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+
+cnp.import_array()
 
 
 cdef class Kernel:
@@ -98,7 +101,11 @@ cdef class Kernel:
         memset(cells, 0, (n + 1) * sizeof(PyObject *))
         try:
             for k in range(self.n_in):
-                _put(cells, self.inp[k], inputs[k])
+                offered = inputs[k]
+                if cnp.PyArray_CheckScalar(offered):
+                    offered = cnp.PyArray_FROM_O(offered)
+                _put(cells, self.inp[k], offered)
+            offered = None
             if outputs is not None:
                 for k in range(self.n_out):
                     offered = outputs[k]

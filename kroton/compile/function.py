@@ -19,8 +19,8 @@ from kroton.compile.maker import (
     substitute,
 )
 from kroton.compile.mode import Mode, get_mode
-from kroton.config import config
 from kroton.compile.sharedvalue import Container, SharedVariable
+from kroton.config import config
 from kroton.graph.basic import Constant, Variable
 from kroton.graph.traversal import clone_replace
 from kroton.tensor.constant import as_tensor_variable
