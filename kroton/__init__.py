@@ -66,6 +66,7 @@ __all__ = [
     "Op",
     "Out",
     "Print",
+    "ProfileMode",
     "Rop",
     "SharedVariable",
     "Type",
@@ -74,6 +75,7 @@ __all__ = [
     "clone_replace",
     "config",
     "consider_constant",
+    "d3viz",
     "debugprint",
     "disconnected_grad",
     "dprint",
@@ -97,9 +99,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from kroton import d3viz
     from kroton.compile.debugmode import DebugMode
+    from kroton.compile.profiling import ProfileMode
 
-_LATE = {"DebugMode": "kroton.compile.debugmode"}
+_LATE = {
+    "DebugMode": "kroton.compile.debugmode",
+    "ProfileMode": "kroton.compile.profiling",
+    "d3viz": "kroton",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -107,5 +115,7 @@ def __getattr__(name: str) -> Any:
     if name in _LATE:
         import importlib
 
+        if _LATE[name] == "kroton":
+            return importlib.import_module(f"kroton.{name}")
         return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -343,3 +344,44 @@ class Print(Op):
 
     def do_constant_folding(self, node: Apply) -> bool:
         return False
+
+
+# ---- pictures -------------------------------------------------------------------------------
+
+
+def pydotprint(
+    fct: Any, outfile: Any = "kroton_graph.svg", format: str | None = None,
+    print_output_file: bool = True,
+) -> None:  # fmt: skip
+    """Write a picture of a graph.
+
+    Parameters
+    ----------
+    fct : compiled function, FunctionGraph, Variable, Apply, or a list of Variables and Applys
+    outfile : path
+        The file to write. What it is follows from its name: `.svg`, `.html` (the page of
+        `kroton.d3viz.d3viz`) and `.dot` need nothing else; `.png`, `.pdf` and the rest of what
+        Graphviz renders need its program `dot`.
+    format : str, optional
+        Decides instead of the name.
+    print_output_file : bool
+        Say where the picture is.
+
+    Raises
+    ------
+    RuntimeError
+        If the format needs Graphviz and there is none.
+    """
+    from kroton.picture import scene_of, write_dot, write_svg
+
+    chosen = format or os.path.splitext(str(outfile))[1].lstrip(".") or "svg"
+    if chosen in ("html", "htm"):
+        from kroton.d3viz import d3viz
+
+        d3viz(fct, outfile)
+    elif chosen == "svg":
+        write_svg(outfile, scene_of(fct))
+    else:
+        write_dot(outfile, scene_of(fct), chosen)
+    if print_output_file:
+        print(f"The output file is available at {outfile}")

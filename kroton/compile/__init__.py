@@ -30,6 +30,7 @@ set_compiler(compile_for_evaluation)
 
 if TYPE_CHECKING:
     from kroton.compile.debugmode import DebugMode as DebugMode
+    from kroton.compile.profiling import ProfileMode as ProfileMode
 
 
 def __getattr__(name: str) -> Any:
@@ -38,6 +39,10 @@ def __getattr__(name: str) -> Any:
         from kroton.compile.debugmode import DebugMode
 
         return DebugMode
+    if name == "ProfileMode":
+        from kroton.compile.profiling import ProfileMode
+
+        return ProfileMode
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -94,11 +94,19 @@ def _debug_mode() -> Mode:
     return DebugMode()
 
 
+def _profile_mode() -> Mode:
+    from kroton.compile.profiling import profile_mode_by_name
+
+    return profile_mode_by_name()
+
+
 predefined_modes: dict[str, Any] = {
     "FAST_COMPILE": FAST_COMPILE,
     "FAST_RUN": FAST_RUN,
     "DEBUG_MODE": _debug_mode,
     "DebugMode": _debug_mode,
+    "PROFILE_MODE": _profile_mode,
+    "ProfileMode": _profile_mode,
 }
 
 

@@ -1,0 +1,101 @@
+"""How many floating point operations an Apply does, from the shapes it works on.
+
+A fused multiply-add counts as two, as benchmarks of BLAS count it; an elementwise operation,
+transcendental or not, counts as one for each element and each instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+Shape = tuple[int, ...]
+Counter = Callable[[Any, list[Shape], list[Shape]], float]
+
+_counters: dict[type, Counter] = {}
+
+
+def flops_of(*op_types: type) -> Callable[[Counter], Counter]:
+    """Register `count(op, input_shapes, output_shapes)` for Op types and their subclasses."""
+
+    def register(count: Counter) -> Counter:
+        for op_type in op_types:
+            _counters[op_type] = count
+        return count
+
+    return register
+
+
+def count_flops(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+    """Floating point operations of one run; 0 for an Op that only moves data or is not known."""
+    _register_known()
+    for cls in type(op).__mro__:
+        counter = _counters.get(cls)
+        if counter is not None:
+            return float(counter(op, inputs, outputs))
+    return 0.0
+
+
+def _elements(shapes: list[Shape]) -> int:
+    return max((prod(shape) for shape in shapes), default=0)
+
+
+def _register_known() -> None:
+    """Register the package's Ops; put off until asked, since importing them takes time."""
+    from kroton.scalar.composite import Composite
+    from kroton.tensor.argmax import Argmax
+    from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger
+    from kroton.tensor.cumulative import CumOp
+    from kroton.tensor.elemwise import Elemwise
+    from kroton.tensor.nnet.crossentropy import (
+        CrossentropySoftmax1HotGrad,
+        CrossentropySoftmaxArgmax1Hot,
+    )
+    from kroton.tensor.nnet.softmax import LogSoftmax, Softmax, SoftmaxGrad
+    from kroton.tensor.products import BatchedDot, Dot
+    from kroton.tensor.reduction import CAReduce
+
+    if Elemwise in _counters:
+        return
+
+    @flops_of(Elemwise)
+    def elemwise(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        scalar = op.scalar_op
+        steps = len(scalar.instructions) if isinstance(scalar, Composite) else 1
+        if scalar.name in ("cast", "identity", "second"):
+            steps = 0
+        return steps * _elements(outputs)
+
+    @flops_of(CAReduce, CumOp, Argmax)
+    def reduction(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        return prod(inputs[0])
+
+    @flops_of(Dot, Dot22)
+    def product(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        return 2 * prod(outputs[0]) * (inputs[0][-1] if inputs[0] else 1)
+
+    @flops_of(BatchedDot)
+    def batched(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        return 2 * prod(outputs[0]) * (inputs[0][-1] if len(inputs[0]) > 1 else 1)
+
+    @flops_of(Gemm, Gemv, Ger)
+    def accumulate(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        """The longest inner extent that two factors share, times the output."""
+        factors = [shape for shape in inputs[1:] if shape]
+        total = prod(shape_product for shape_product in (prod(s) for s in factors))
+        n = prod(outputs[0])
+        if len(factors) < 2 or n == 0:
+            return 0
+        # (m, k) and (k, n): the product of all extents is m n k².
+        inner = round((total / n) ** 0.5)
+        return 2 * n * max(inner, 1)
+
+    @flops_of(Softmax, LogSoftmax, SoftmaxGrad)
+    def softmax(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        """Maximum, difference, exponential, sum, quotient; as many in the gradient."""
+        return 5 * prod(outputs[0])
+
+    @flops_of(CrossentropySoftmaxArgmax1Hot, CrossentropySoftmax1HotGrad)
+    def crossentropy(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        return 5 * _elements(inputs)
