@@ -16,6 +16,7 @@ from kroton.compile.mode import (
     register_linker,
     register_mode,
 )
+from kroton.compile.module import External, Member, Method, Module
 from kroton.compile.ops import as_op, deep_copy_op, view_op
 from kroton.compile.sharedvalue import (
     Container,
@@ -50,10 +51,14 @@ __all__ = [
     "FAST_COMPILE",
     "FAST_RUN",
     "Container",
+    "External",
     "Function",
     "FunctionMaker",
     "In",
+    "Member",
+    "Method",
     "Mode",
+    "Module",
     "Out",
     "SharedVariable",
     "SymbolicInput",
