@@ -75,7 +75,7 @@ def imports(engines: list[Engine], repeats: int) -> Row:
     row = Row("import")
     program = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
     for engine in engines:
-        command = [sys.executable, "-c", program.format(engine.name)]
+        command = [sys.executable, "-P", "-c", program.format(engine.name)]
         times = [float(subprocess.check_output(command)) for _ in range(repeats)]
         row.seconds[engine.name] = min(times)
     return row
