@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kroton.graph.basic import Apply, Constant, Variable
-from kroton.graph.op import Op
+from kroton.graph.identity import Identity
 
 _MAX_INDENT = 40
 
@@ -300,7 +300,7 @@ def _print_fn(op: Print, value: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Print(Op):
+class Print(Identity):
     """An identity that prints its input whenever it is computed.
 
     Examples
@@ -330,17 +330,6 @@ class Print(Op):
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         output_storage[0][0] = inputs[0]
         self.global_fn(self, inputs[0])
-
-    def L_op(
-        self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
-    ) -> Sequence[Any]:
-        return list(output_gradients)
-
-    def R_op(self, inputs: Sequence[Any], eval_points: Sequence[Any]) -> Sequence[Any]:
-        return list(eval_points)
-
-    def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
-        return list(input_shapes)
 
     def do_constant_folding(self, node: Apply) -> bool:
         return False
