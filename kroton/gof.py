@@ -31,6 +31,18 @@ from kroton.linking.linker import (
     PerformLinker,
 )
 from kroton.linking.wrap import Thunk, WrapLinker, WrapLinkerMany
+from kroton.rewriting.lineage import (
+    LocalOptimizer,
+    OpRemove,
+    OpSub,
+    PatternSub,
+    Query,
+    in2out,
+    local_optimizer,
+    optdb,
+    optimizer,
+    out2in,
+)
 
 PureOp = Op
 PureType = Type
@@ -48,13 +60,18 @@ __all__ = [
     "Hook",
     "InconsistencyError",
     "Linker",
+    "LocalOptimizer",
     "MissingInputError",
     "MissingKernelError",
     "Op",
+    "OpRemove",
+    "OpSub",
     "OpWiseCLinker",
+    "PatternSub",
     "PerformLinker",
     "PureOp",
     "PureType",
+    "Query",
     "Thunk",
     "Type",
     "Variable",
@@ -65,10 +82,15 @@ __all__ = [
     "clone_get_equiv",
     "equal_computations",
     "generic",
+    "in2out",
     "inputs",
     "io_toposort",
     "kernel_for",
+    "local_optimizer",
+    "optdb",
+    "optimizer",
     "orphans",
+    "out2in",
     "variables_and_orphans",
     "view_roots",
 ]

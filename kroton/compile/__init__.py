@@ -26,6 +26,7 @@ from kroton.compile.sharedvalue import (
     shared_constructor,
 )
 from kroton.graph.evaluation import set_compiler
+from kroton.rewriting.lineage import optdb
 
 set_compiler(compile_for_evaluation)
 
@@ -70,6 +71,7 @@ __all__ = [
     "function",
     "get_default_mode",
     "get_mode",
+    "optdb",
     "predefined_linkers",
     "predefined_modes",
     "register_linker",
