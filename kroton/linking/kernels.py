@@ -24,6 +24,7 @@ def kernel_for(*op_types: type) -> Callable[[Selector], Selector]:
     """Register a selector for Op types (not their subclasses). The latest is asked first."""
 
     def register(selector: Selector) -> Selector:
+        _load()  # the package's own come first, so that this one is asked before them
         for op_type in op_types:
             _selectors.setdefault(op_type, []).insert(0, selector)
         return selector
