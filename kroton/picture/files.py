@@ -27,10 +27,10 @@ def write_page(path: Any, title: str, data: dict[str, Any]) -> None:
     text = (room / "page.html").read_text("utf-8")
     # "</script>" inside of a string would end the script.
     payload = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    text = text.replace("__TITLE__", html.escape(title))
     for mark, content in (
         ("/*STYLE*/", (room / "page.css").read_text("utf-8")),
         ("/*SCRIPT*/", (room / "page.js").read_text("utf-8")),
-        ("__TITLE__", html.escape(title)),
         ("__DATA__", payload),
     ):
         text = text.replace(mark, content, 1)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, sqrt
 
 _GAP_X = 18.0
 _GAP_Y = 34.0
+_BEND = 8.0
 _BENDS = 8
 """Edges over more layers than this are drawn straight through."""
 _SWEEPS = 8
@@ -48,7 +50,7 @@ def layered(
     if n == 0:
         return Layout([], [], [], 0.0, 0.0)
     layer = _layers(n, edges)
-    widths = [w for w, _ in sizes]
+    widths = [w + _GAP_X for w, _ in sizes]  # with the gap to the next
     neighbours: list[list[int]] = [[] for _ in range(n)]
     bends: list[list[int]] = []
     for a, b in edges:
@@ -58,11 +60,11 @@ def layered(
             for level in range(layer[a] + 1, layer[b]):
                 chain.append(len(layer))
                 layer.append(level)
-                widths.append(4.0)
+                widths.append(_BEND)
                 neighbours.append([])
         bends.append(chain)
         path = [a, *chain, b]
-        for u, v in zip(path, path[1:]):
+        for u, v in pairwise(path):
             neighbours[u].append(v)
             neighbours[v].append(u)
     rows: list[list[int]] = [[] for _ in range(max(layer) + 1)]
@@ -71,7 +73,7 @@ def layered(
 
     x = _places(rows, layer, widths, neighbours)
     left = min(x[k] - widths[k] / 2 for k in range(len(x)))
-    x = [place - left + _GAP_X for place in x]
+    x = [place - left for place in x]
     y = [0.0] * len(layer)
     top = _GAP_Y / 2
     for row in rows:
@@ -80,7 +82,7 @@ def layered(
             y[k] = top + tallest / 2
         top += tallest + _GAP_Y + min(40.0, 0.6 * sqrt(len(row)) * 4)
     paths = [[(x[k], y[k]) for k in chain] for chain in bends]
-    right = max(x[k] + widths[k] / 2 for k in range(len(x))) + _GAP_X
+    right = max(x[k] + widths[k] / 2 for k in range(len(x)))
     return Layout(x[:n], y[:n], paths, right, top)
 
 
@@ -124,11 +126,11 @@ def _places(
 ) -> list[float]:
     x = [0.0] * len(layer)
     for row in rows:
-        total = sum(widths[k] + _GAP_X for k in row)
+        total = sum(widths[k] for k in row)
         place = -total / 2
         for k in row:
-            x[k] = place + (widths[k] + _GAP_X) / 2
-            place += widths[k] + _GAP_X
+            x[k] = place + widths[k] / 2
+            place += widths[k]
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
         both = sweep >= _SWEEPS - 2
@@ -152,7 +154,7 @@ def _spread(wanted: list[float], widths: list[float]) -> list[float]:
     reach = 0.0
     for k, width in enumerate(widths):
         if k:
-            reach += (widths[k - 1] + width) / 2 + _GAP_X
+            reach += (widths[k - 1] + width) / 2
         offsets.append(reach)
     blocks: list[list[float]] = []  # mean, count
     for k, place in enumerate(wanted):

@@ -169,10 +169,12 @@ function timeline() {
   $("span").textContent = `the latest, ${FORMAT.time(end)} from the first Apply to the last`;
   $("bars").setAttribute("viewBox", "0 0 1000 46");
   $("bars").setAttribute("preserveAspectRatio", "none");
+  $("bars").classList.toggle("many", steps.length > 150);
+  const longest = Math.max(...steps.map((step) => step[2] - step[1]), 1e-12);
   for (const [k, from, to] of steps) {
     const bar = make("rect", {
       x: 1000 * from / end, y: 4, width: Math.max(1000 * (to - from) / end, 0.3), height: 38,
-      fill: heat((to - from) / end * 3), "data-node": k, "vector-effect": "non-scaling-stroke",
+      fill: heat((to - from) / longest), "data-node": k, "vector-effect": "non-scaling-stroke",
     }, $("bars"));
     bars.set(k, bar);
   }

@@ -64,8 +64,8 @@ def _register_known() -> None:
         scalar = op.scalar_op
         steps = len(scalar.instructions) if isinstance(scalar, Composite) else 1
         if scalar.name in ("cast", "identity", "second"):
-            steps = 0
-        return steps * _elements(outputs)
+            return 0
+        return float(steps * _elements(outputs))
 
     @flops_of(CAReduce, CumOp, Argmax)
     def reduction(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
@@ -79,17 +79,15 @@ def _register_known() -> None:
     def batched(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
         return 2 * prod(outputs[0]) * (inputs[0][-1] if len(inputs[0]) > 1 else 1)
 
-    @flops_of(Gemm, Gemv, Ger)
+    @flops_of(Gemm, Gemv)
     def accumulate(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
-        """The longest inner extent that two factors share, times the output."""
-        factors = [shape for shape in inputs[1:] if shape]
-        total = prod(shape_product for shape_product in (prod(s) for s in factors))
-        n = prod(outputs[0])
-        if len(factors) < 2 or n == 0:
-            return 0
-        # (m, k) and (k, n): the product of all extents is m n k².
-        inner = round((total / n) ** 0.5)
-        return 2 * n * max(inner, 1)
+        """z + alpha A B: a product and a sum for each term; A is the first matrix after z."""
+        matrix = next((shape for shape in inputs[1:] if len(shape) == 2), ())
+        return 2 * prod(outputs[0]) * (matrix[-1] if matrix else 1)
+
+    @flops_of(Ger)
+    def outer(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        return 2 * prod(outputs[0])
 
     @flops_of(Softmax, LogSoftmax, SoftmaxGrad)
     def softmax(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:

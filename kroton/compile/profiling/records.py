@@ -169,22 +169,15 @@ def record_function(function: Any, phases: dict[str, float], rewriting: Any) -> 
                 number(variable, "constant", str(variable)[:40])
         aliases = {o: i[0] for o, i in _aliases(node)}
         variables = [*node.inputs, *node.outputs]
-        applys.append(
-            ApplyRecord(
-                k,
-                node.op,
-                str(node.op),
-                type(node.op).__name__,
-                kind,
-                [number(v, "input") for v in node.inputs],
-                [number(v, "intermediate", v.name or "") for v in node.outputs],
-                [getattr(v.type, "dtype", "") or "" for v in variables],
-                [str(v.type) for v in variables],
-                aliases,
-                bool(node.op.destroy_map),
-                _source(node),
-            )  # fmt: skip
-        )
+        record = ApplyRecord(
+            k, node.op, str(node.op), type(node.op).__name__, kind,
+            [number(v, "input") for v in node.inputs],
+            [number(v, "intermediate", v.name or "") for v in node.outputs],
+            [getattr(v.type, "dtype", "") or "" for v in variables],
+            [str(v.type) for v in variables],
+            aliases, bool(node.op.destroy_map), _source(node),
+        )  # fmt: skip
+        applys.append(record)
     results = [number(v, "constant", str(v)[:40]) for v in maker.fgraph.outputs]
     return FunctionRecord(
         function.name or "", applys, labels, kinds, results, dict(phases),
