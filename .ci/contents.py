@@ -27,6 +27,7 @@ def main(wheel: str, sdist: str) -> None:
         shipped = {name.partition("/")[2] for name in archive.getnames()}
 
     wanted = [*sources("kroton/**/*.py"), *sources("kroton/**/*.pxd"), "kroton/py.typed"]
+    wanted += sources("kroton/picture/page.*")
     problems = [f"{path} is not in the wheel" for path in wanted if path not in installed]
     for path in sources("kroton/_kernels/*.pyx"):
         if not any(name.startswith(f"{path[:-4]}.") and name.endswith((".so", ".pyd", ".dylib"))
