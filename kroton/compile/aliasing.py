@@ -44,9 +44,12 @@ def insert_deepcopy(
                 copied = True
         if copied:
             fgraph.change_input("output", k, _copy_of(out), "insert_deepcopy")
-        else:
-            for root in view_roots(out):
-                owners.setdefault(root, k)
+            # Equal Applys merge: the next copy of the same value is a copy of the last one.
+            while fgraph.outputs[k] in owners:
+                again = _copy_of(fgraph.outputs[k])
+                fgraph.change_input("output", k, again, "insert_deepcopy")
+        for root in view_roots(fgraph.outputs[k]):
+            owners.setdefault(root, k)
 
 
 def _copy_of(out: Variable) -> Variable:

@@ -246,7 +246,8 @@ def _schedule(
     """The order of execution, where the commit section starts, and what is guarded.
 
     An Apply that writes over memory held by a Cell runs in the commit section if nothing but
-    updates needs what it makes; otherwise, in its place, on a copy.
+    updates needs what it makes and nothing outside that section has to run after it;
+    otherwise, in its place, on a copy.
     """
     order = fgraph.toposort()
     if not any(node.op.destroy_map for node in order):
@@ -254,14 +255,16 @@ def _schedule(
     held = {v for v, cell in zip(fgraph.inputs, cells) if cell is not None}
     last: list[tuple[Apply, list[tuple[int, int]]]] = []
     first: list[tuple[Apply, list[tuple[int, int]]]] = []
-    for node in order:
+    followed: set[Apply] = set()
+    orderings = fgraph.orderings()
+    for node in reversed(order):
         entries: list[tuple[int, int]] = []
         for positions in node.op.destroy_map.values():
             for i in positions:
                 if any(root in held for root in view_roots(node.inputs[i])):
                     # Its Cell and this frame refer to a shared value that nobody else uses.
                     entries.append((i, 2 if node.inputs[i] in held else 0))
-        final = all(
+        final = node not in followed and all(
             client == "output" and k in updates
             for out in node.outputs
             for client, k in fgraph.clients(out)
@@ -270,6 +273,10 @@ def _schedule(
             last.append((node, entries))
         else:
             first.append((node, [(i, 0) for i, _ in entries]))
+            # What this Apply overwrites must have been read before it.
+            followed.update(orderings.get(node, ()))
+    first.reverse()
+    last.reverse()
     placed = first + last
     guards = {k: entries for k, (_, entries) in enumerate(placed) if entries}
     return [node for node, _ in placed], len(first), guards
