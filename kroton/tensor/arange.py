@@ -52,7 +52,11 @@ class ARange(Op):
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         arange_length(*inputs)
         start, stop, step = (v[()] for v in inputs)
-        output_storage[0][0] = np.arange(start, stop, step, dtype=self.dtype)
+        if self.dtype in discrete_dtypes and node.inputs[0].type.dtype in discrete_dtypes:
+            # Counted in 64 bits and then cut to fewer, where NumPy refuses to count in fewer.
+            output_storage[0][0] = np.arange(start, stop, step).astype(self.dtype)
+        else:
+            output_storage[0][0] = np.arange(start, stop, step, dtype=self.dtype)
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
         (n,) = node.outputs[0].type.shape
