@@ -130,7 +130,10 @@ class BaseIncSubtensor(Op):
         check_fit(node.inputs[1].type, y, x[(*index, Ellipsis)].shape)
         out = x if self.inplace else x.copy()
         if self.set_instead_of_inc:
-            out[index] = y
+            # NumPy goes through the index as it lies in memory, and the last value stays: in C
+            # order "last" means the same in every layout.
+            index = tuple(np.array(i, order="C") if isinstance(i, np.ndarray) else i for i in index)
+            out[index] = np.array(y, order="C")
         else:
             np.add.at(out, index, y)
         output_storage[0][0] = out
