@@ -250,7 +250,7 @@ def PatternSub(
                 return False
             return allow_multiple_clients or len(fgraph.variables.get(var, ())) <= 1
         if isinstance(pattern, Constant):
-            return isinstance(var, Constant) and var.equals(pattern)
+            return isinstance(var, Constant) and var.signature() == pattern.signature()
         value = uniform_value(var)
         return value is not None and bool(value == pattern)
 
