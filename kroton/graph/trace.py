@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import linecache
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 
 from kroton.config import config
@@ -17,12 +20,32 @@ _PACKAGE = "kroton."
 _own: dict[CodeType, bool] = {}
 
 
+class _Recording(threading.local):
+    on = True
+
+
+_recording = _Recording()
+
+
+@contextmanager
+def traces_suspended() -> Iterator[None]:
+    """Within it nothing is recorded in this thread: for graphs that get the trace of another."""
+    before = _recording.on
+    _recording.on = False
+    try:
+        yield
+    finally:
+        _recording.on = before
+
+
 def creation_trace(of_input: bool = False) -> Trace:
     """The innermost `config.traceback.limit` user frames, innermost first, as (code, line).
 
     Frames of the package itself are left out. Nothing is formatted until somebody asks.
     With `of_input`, nothing is recorded below a `make_node`: the Variable will be an output.
     """
+    if not _recording.on:
+        return ()
     limit = config.traceback.limit
     if limit == 0:
         return ()

@@ -32,6 +32,7 @@ from kroton.config import config
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.features import Feature
 from kroton.graph.fg import FunctionGraph
+from kroton.graph.trace import traces_suspended
 from kroton.rewriting.matching import compile_rule, depth_of, heads_of_inputs, needs_of
 from kroton.rewriting.observer import Observer
 from kroton.tensor.elemwise import Elemwise
@@ -290,19 +291,20 @@ def apply_rules(
             pending.append(node)
 
     try:
-        for start in order:
-            ahead.discard(start)
-            if start in present:
-                rules = again if start in dirty else index
-                _visit(fgraph, start, rules, again, changes, queue, budget, observer)
-            while pending:
-                node = pending.popleft()
-                queued.discard(node)
-                if node in present:
-                    _visit(fgraph, node, again, again, changes, queue, budget, observer)
-            if budget.exceeded:
-                budget.report()
-                break
+        with traces_suspended():
+            for start in order:
+                ahead.discard(start)
+                if start in present:
+                    rules = again if start in dirty else index
+                    _visit(fgraph, start, rules, again, changes, queue, budget, observer)
+                while pending:
+                    node = pending.popleft()
+                    queued.discard(node)
+                    if node in present:
+                        _visit(fgraph, node, again, again, changes, queue, budget, observer)
+                if budget.exceeded:
+                    budget.report()
+                    break
     finally:
         fgraph.remove_feature(changes)
     return budget.used
