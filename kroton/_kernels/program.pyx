@@ -528,19 +528,18 @@ cdef class Entry:
                 return False
         return True
 
-    def arguments(self, tuple args, dict kwargs):
-        """The arguments as a tuple of arrays that fit, converted where they must be."""
-        return args if self.all_fit(args, kwargs) else self.convert(args, kwargs)
-
     def __call__(self, *args, **kwargs):
-        cdef list results
         if not self.all_fit(args, kwargs):
             args = self.convert(args, kwargs)
+        return self.unpacked(self.executed(<tuple> args))
+
+    cdef inline list executed(self, tuple args):
         if self.program.lock is None:
-            results = self.program.execute(<tuple> args)
-        else:
-            with self.program.lock:
-                results = self.program.execute(<tuple> args)
+            return self.program.execute(args)
+        with self.program.lock:
+            return self.program.execute(args)
+
+    cdef inline object unpacked(self, list results):
         if self.unpack == 0:
             return results[0]
         if self.unpack == 1:
@@ -548,3 +547,31 @@ cdef class Entry:
         if self.unpack == 2:
             return results
         return self.finish(results)
+
+
+cdef class ObservedEntry(Entry):
+    """An Entry whose calls are timed and told of.
+
+    A subclass has the attributes `timings` (Timings), and `starters`, `finishers` and `failers`,
+    tuples of what is called as `starter(self, arguments)`, `finisher(self, results, seconds)`
+    and `failer(self, node, error)`.
+    """
+
+    def __call__(self, *args, **kwargs):
+        cdef double started = now(), seconds
+        cdef list results
+        try:
+            if not self.all_fit(args, kwargs):
+                args = self.convert(args, kwargs)
+            for starter in <tuple> self.starters:
+                starter(self, args)
+            results = self.executed(<tuple> args)
+        except BaseException as error:
+            for failer in <tuple> self.failers:
+                failer(self, getattr(error, "_kroton_node", None), error)
+            raise
+        seconds = now() - started
+        (<Timings> self.timings).called(seconds)
+        for finisher in <tuple> self.finishers:
+            finisher(self, results, seconds)
+        return self.unpacked(results)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy as copying
 from collections.abc import Iterator, Mapping, Sequence
-from time import perf_counter
 from typing import Any
 
-from kroton._kernels.program import Entry, Timings
+from kroton._kernels.program import Entry, ObservedEntry, Timings
 from kroton.compile.io import In, SymbolicOutput
 from kroton.compile.maker import (
     FunctionMaker,
@@ -23,6 +22,7 @@ from kroton.compile.sharedvalue import Container, SharedVariable
 from kroton.config import config
 from kroton.graph.basic import Constant, Variable
 from kroton.graph.traversal import clone_replace
+from kroton.linking.hooks import Hook
 from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.type import TensorType
 
@@ -275,7 +275,7 @@ class _Containers:
         return len(list(self._function._containers()))
 
 
-class ObservedFunction(Function):
+class ObservedFunction(ObservedEntry, Function):
     """A Function whose mode has hooks: they are told of each call.
 
     Attributes
@@ -285,34 +285,23 @@ class ObservedFunction(Function):
     """
 
     def __init__(self, maker: FunctionMaker) -> None:
-        super().__init__(maker)
+        Function.__init__(self, maker)
         observer = maker.linked.observer
         self.timings = Timings(len(maker.linked.order)) if observer is None else observer.timings
+        self.starters = self._listeners("call_started")
+        self.finishers = self._listeners("call_finished")
+        self.failers = self._listeners("call_failed")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        hooks = self.maker.mode.hooks
-        started = perf_counter()
-        failed_at: Any = None
-        try:
-            values = self.arguments(args, kwargs)
-            for hook in hooks:
-                hook.call_started(self, values)
-            results = self.program(*values)
-        except BaseException as error:
-            failed_at = getattr(error, "_kroton_node", None)
-            for hook in hooks:
-                hook.call_failed(self, failed_at, error)
-            raise
-        seconds = perf_counter() - started
-        self.timings.called(seconds)
-        for hook in hooks:
-            hook.call_finished(self, results, seconds)
-        unpack = self.maker.spec.unpack
-        if unpack == "one":
-            return results[0]
-        if unpack == "none":
-            return None
-        return results if unpack == "list" else self.finish(results)
+    # An extension type has one of its own, which comes first.
+    __reduce__ = Function.__reduce__
+
+    def _listeners(self, event: str) -> tuple[Any, ...]:
+        """What to call on an event: the methods that do something."""
+        return tuple(
+            getattr(hook, event)
+            for hook in self.maker.mode.hooks
+            if getattr(type(hook), event, None) is not getattr(Hook, event)
+        )
 
 
 def _name_of(variable: Variable, spec: Specification) -> str | None:
