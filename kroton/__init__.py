@@ -48,6 +48,7 @@ from kroton.gradient import (
     zero_grad,
 )
 from kroton.graph import Apply, Constant, FunctionGraph, Op, Type, Variable
+from kroton.graph.testvalues import get_test_value
 from kroton.graph.traversal import clone_replace
 from kroton.printing import Print, debugprint, dprint, pp
 
@@ -71,6 +72,8 @@ __all__ = [
     "Method",
     "Mode",
     "Module",
+    "MonitorMode",
+    "NanGuardMode",
     "Op",
     "Out",
     "Print",
@@ -89,6 +92,7 @@ __all__ = [
     "dprint",
     "function",
     "get_mode",
+    "get_test_value",
     "gof",
     "grad",
     "grad_clip",
@@ -109,10 +113,14 @@ __all__ = [
 if TYPE_CHECKING:
     from kroton import d3viz
     from kroton.compile.debugmode import DebugMode
+    from kroton.compile.monitormode import MonitorMode
+    from kroton.compile.nanguardmode import NanGuardMode
     from kroton.compile.profiling import ProfileMode
 
 _LATE = {
     "DebugMode": "kroton.compile.debugmode",
+    "MonitorMode": "kroton.compile.monitormode",
+    "NanGuardMode": "kroton.compile.nanguardmode",
     "ProfileMode": "kroton.compile.profiling",
     "d3viz": "kroton",
 }

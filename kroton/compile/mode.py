@@ -100,11 +100,18 @@ def _profile_mode() -> Mode:
     return profile_mode_by_name()
 
 
+def _nan_guard_mode() -> Mode:
+    from kroton.compile.nanguardmode import NanGuardMode
+
+    return NanGuardMode()
+
+
 predefined_modes: dict[str, Any] = {
     "FAST_COMPILE": FAST_COMPILE,
     "FAST_RUN": FAST_RUN,
     "DEBUG_MODE": _debug_mode,
     "DebugMode": _debug_mode,
+    "NanGuardMode": _nan_guard_mode,
     "PROFILE_MODE": _profile_mode,
     "ProfileMode": _profile_mode,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from kroton.config import config
 from kroton.graph.basic import Apply, Variable
 
 
@@ -82,8 +83,10 @@ class Op:
         return_list = kwargs.pop("return_list", False)
         name = kwargs.pop("name", None)
         node = self.make_node(*inputs, **kwargs)
-        if _on_apply is not None:
-            _on_apply(node)
+        if config.compute_test_value != "off":
+            from kroton.graph.testvalues import compute_test_values
+
+            compute_test_values(node)
         if name is not None:
             if len(node.outputs) == 1:
                 node.outputs[0].name = name
@@ -175,12 +178,3 @@ def _props_repr(self: Any) -> str:
         return type(self).__name__
     inside = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__props__)
     return f"{type(self).__name__}{{{inside}}}"
-
-
-_on_apply: Any = None
-
-
-def observe_applications(observer: Any) -> None:
-    """Call `observer(node)` for every Apply that `Op.__call__` makes; None stops that."""
-    global _on_apply
-    _on_apply = observer

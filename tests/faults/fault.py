@@ -65,9 +65,11 @@ def calls_of(arguments: Any) -> list[tuple[Any, ...]]:
 
 
 def wrong_kernel(
-    op_type: type, run: Callable[[Apply, list[Any], list[list[Any]]], None],
-    matches: Callable[[Apply], bool] = lambda node: True, n_out: int = 1,
-) -> Plant:  # fmt: skip
+    op_type: type,
+    run: Callable[[Apply, list[Any], list[list[Any]]], None],
+    matches: Callable[[Apply], bool] = lambda node: True,
+    n_out: int = 1,
+) -> Plant:
     """Plants a kernel, written in Python, for the Applys of `op_type` that match."""
 
     @contextmanager
@@ -116,9 +118,10 @@ def a_rule(phase: Any, *heads: Any) -> Callable[[Callable[[Any, Apply], Any]], P
 
 
 def op(
-    perform: Callable[[list[Any], list[list[Any]]], None], otypes: Callable[..., list[Any]],
+    perform: Callable[[list[Any], list[list[Any]]], None],
+    otypes: Callable[..., list[Any]],
     **attributes: Any,
-) -> Op:  # fmt: skip
+) -> Op:
     """An Op of the user's, without a kernel; `otypes(*inputs)` are the outputs' types."""
 
     def make_node(self: Op, *inputs: Any) -> Apply:

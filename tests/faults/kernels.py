@@ -47,8 +47,10 @@ def binary(function: Any, a: Any, b: Any, dtype: str = "float64") -> Any:
     """The same for a function of two arguments."""
 
     def build() -> Any:
-        x, y = (T.tensor(dtype=dtype, shape=(None,) * np.ndim(v), name="xy"[k])
-                for k, v in enumerate((a, b)))  # fmt: skip
+        x, y = (
+            T.tensor(dtype=dtype, shape=(None,) * np.ndim(v), name="xy"[k])
+            for k, v in enumerate((a, b))
+        )
         return [x, y], function(x, y), (np.array(a, dtype), np.array(b, dtype))
 
     return build
@@ -67,8 +69,13 @@ def _one_dtype(i: Any, s: Any) -> None:
         s[0][0] += np.float32(0.01)
 
 
-fault("exp is wrong in float32", BadThunkOutput, exp_of(V, "float32"), np.exp,
-      plant=elementwise("exp", _one_dtype))  # fmt: skip
+fault(
+    "exp is wrong in float32",
+    BadThunkOutput,
+    exp_of(V, "float32"),
+    np.exp,
+    plant=elementwise("exp", _one_dtype),
+)
 
 
 def _tile_edge(i: Any, s: Any) -> None:
@@ -76,8 +83,13 @@ def _tile_edge(i: Any, s: Any) -> None:
     s[0][0][1024:1025] = 0
 
 
-fault("off by one where a tile of 1024 ends", BadThunkOutput, exp_of(np.linspace(0, 1, 1500)),
-      np.exp, plant=elementwise("exp", _tile_edge))  # fmt: skip
+fault(
+    "off by one where a tile of 1024 ends",
+    BadThunkOutput,
+    exp_of(np.linspace(0, 1, 1500)),
+    np.exp,
+    plant=elementwise("exp", _tile_edge),
+)
 
 
 def _last_tile(i: Any, s: Any) -> None:
@@ -86,16 +98,22 @@ def _last_tile(i: Any, s: Any) -> None:
         s[0][0][-1] = i[0][-1]
 
 
-fault("the last tile of one element is forgotten", BadThunkOutput,
-      exp_of(np.linspace(0, 1, 2049)), np.exp, plant=elementwise("exp", _last_tile))  # fmt: skip
+fault(
+    "the last tile of one element is forgotten",
+    BadThunkOutput,
+    exp_of(np.linspace(0, 1, 2049)),
+    np.exp,
+    plant=elementwise("exp", _last_tile),
+)
 
 
 def _large(i: Any, s: Any) -> None:
     s[0][0] = np.exp(np.minimum(i[0], 500.0))
 
 
-fault("exp saturates", BadThunkOutput, exp_of([1.0, 600.0]), np.exp,
-      plant=elementwise("exp", _large))  # fmt: skip
+fault(
+    "exp saturates", BadThunkOutput, exp_of([1.0, 600.0]), np.exp, plant=elementwise("exp", _large)
+)
 
 
 def _small(i: Any, s: Any) -> None:
@@ -103,34 +121,52 @@ def _small(i: Any, s: Any) -> None:
     s[0][0][s[0][0] < 1e-6] = 0
 
 
-fault("small results are flushed to zero", BadThunkOutput, exp_of([-20.0, -15.0]), np.exp,
-      plant=elementwise("exp", _small))  # fmt: skip
+fault(
+    "small results are flushed to zero",
+    BadThunkOutput,
+    exp_of([-20.0, -15.0]),
+    np.exp,
+    plant=elementwise("exp", _small),
+)
 
 
 def _int_div(i: Any, s: Any) -> None:
     s[0][0] = np.trunc(i[0] / i[1]).astype(i[0].dtype)
 
 
-fault("integers are divided towards zero", BadThunkOutput,
-      binary(lambda x, y: x // y, [-7, 7], [2, 2], "int32"), np.floor_divide,
-      plant=elementwise("int_div", _int_div))  # fmt: skip
+fault(
+    "integers are divided towards zero",
+    BadThunkOutput,
+    binary(lambda x, y: x // y, [-7, 7], [2, 2], "int32"),
+    np.floor_divide,
+    plant=elementwise("int_div", _int_div),
+)
 
 
 def _mod(i: Any, s: Any) -> None:
     s[0][0] = np.fmod(i[0], i[1])
 
 
-fault("the remainder has C's sign", BadThunkOutput,
-      binary(lambda x, y: x % y, [-7, 7], [3, 3], "int64"), np.mod,
-      plant=elementwise("mod", _mod))  # fmt: skip
+fault(
+    "the remainder has C's sign",
+    BadThunkOutput,
+    binary(lambda x, y: x % y, [-7, 7], [3, 3], "int64"),
+    np.mod,
+    plant=elementwise("mod", _mod),
+)
 
 
 def _saturating(i: Any, s: Any) -> None:
     s[0][0] = np.clip(i[0].astype(int) + i[1], -128, 127).astype(np.int8)
 
 
-fault("int8 saturates", BadThunkOutput, binary(lambda x, y: x + y, [100, 1], [100, 1], "int8"),
-      np.add, plant=elementwise("add", _saturating))  # fmt: skip
+fault(
+    "int8 saturates",
+    BadThunkOutput,
+    binary(lambda x, y: x + y, [100, 1], [100, 1], "int8"),
+    np.add,
+    plant=elementwise("add", _saturating),
+)
 
 
 def _complex(i: Any, s: Any) -> None:
@@ -142,8 +178,13 @@ def _complex_sqrt() -> Any:
     return [z], T.sqrt(z), (np.array([1 + 2j, -3 + 1j]),)
 
 
-fault("the other branch of a complex root", BadThunkOutput, _complex_sqrt, np.sqrt,
-      plant=elementwise("sqrt", _complex))  # fmt: skip
+fault(
+    "the other branch of a complex root",
+    BadThunkOutput,
+    _complex_sqrt,
+    np.sqrt,
+    plant=elementwise("sqrt", _complex),
+)
 
 
 def _columns_for_rows(i: Any, s: Any) -> None:
@@ -156,8 +197,13 @@ def _matrix_and_row() -> Any:
     return [x, r], x + r, (M, M[:1] * 3)
 
 
-fault("a row is broadcast as a column", BadThunkOutput, _matrix_and_row, np.add,
-      plant=elementwise("add", _columns_for_rows))  # fmt: skip
+fault(
+    "a row is broadcast as a column",
+    BadThunkOutput,
+    _matrix_and_row,
+    np.add,
+    plant=elementwise("add", _columns_for_rows),
+)
 
 
 # ---- reductions, products, positions
@@ -181,41 +227,65 @@ def _empty(node: Any, i: Any, s: Any) -> None:
         s[0][0] = np.ones_like(s[0][0])
 
 
-fault("the sum of nothing is one", BadThunkOutput, _sum_of(np.zeros((0, 3)), 0),
-      lambda x: x.sum(0), plant=_reducing("add", _empty))  # fmt: skip
+fault(
+    "the sum of nothing is one",
+    BadThunkOutput,
+    _sum_of(np.zeros((0, 3)), 0),
+    lambda x: x.sum(0),
+    plant=_reducing("add", _empty),
+)
 
 
 def _single(node: Any, i: Any, s: Any) -> None:
     s[0][0] = np.asarray(i[0].sum(dtype=np.float32), dtype=np.float64)
 
 
-fault("a sum is accumulated in single precision", BadThunkOutput,
-      _sum_of(np.full(100, 1.1)), np.sum, plant=_reducing("add", _single))  # fmt: skip
+fault(
+    "a sum is accumulated in single precision",
+    BadThunkOutput,
+    _sum_of(np.full(100, 1.1)),
+    np.sum,
+    plant=_reducing("add", _single),
+)
 
 
 def _other_axis(node: Any, i: Any, s: Any) -> None:
     s[0][0] = i[0].max(axis=1 - node.op.axis[0])
 
 
-fault("the maximum over the other axis", BadThunkOutput,
-      _sum_of(np.array([[1.0, 5.0], [2.0, 3.0]]), 0, "max"), lambda x: x.max(0),
-      plant=_reducing("maximum", _other_axis))  # fmt: skip
+fault(
+    "the maximum over the other axis",
+    BadThunkOutput,
+    _sum_of(np.array([[1.0, 5.0], [2.0, 3.0]]), 0, "max"),
+    lambda x: x.max(0),
+    plant=_reducing("maximum", _other_axis),
+)
 
 
 def _last_of_equals(node: Any, i: Any, s: Any) -> None:
     s[0][0] = np.asarray(i[0].size - 1 - np.argmax(i[0][::-1]), dtype=np.int64)
 
 
-fault("argmax takes the last of equals", BadThunkOutput, _sum_of([1.0, 3.0, 3.0, 0.0], None, "argmax"),
-      np.argmax, plant=wrong_kernel(Argmax, _last_of_equals))  # fmt: skip
+fault(
+    "argmax takes the last of equals",
+    BadThunkOutput,
+    _sum_of([1.0, 3.0, 3.0, 0.0], None, "argmax"),
+    np.argmax,
+    plant=wrong_kernel(Argmax, _last_of_equals),
+)
 
 
 def _transposed(node: Any, i: Any, s: Any) -> None:
     s[0][0] = i[0] @ (i[1].T if i[1].shape[0] == i[1].shape[1] else i[1])
 
 
-fault("a square factor is transposed", BadThunkOutput, binary(T.dot, M, M + np.triu(M)), np.dot,
-      plant=wrong_kernel(Dot22, _transposed))  # fmt: skip
+fault(
+    "a square factor is transposed",
+    BadThunkOutput,
+    binary(T.dot, M, M + np.triu(M)),
+    np.dot,
+    plant=wrong_kernel(Dot22, _transposed),
+)
 
 
 def _tail(node: Any, i: Any, s: Any) -> None:
@@ -223,9 +293,13 @@ def _tail(node: Any, i: Any, s: Any) -> None:
     s[0][0] = i[0][:, :k] @ i[1][:k]
 
 
-fault("a product forgets the tail of the sum", BadThunkOutput,
-      binary(T.dot, np.ones((2, 6)), np.ones((6, 2))), np.dot,
-      plant=wrong_kernel(Dot22, _tail))  # fmt: skip
+fault(
+    "a product forgets the tail of the sum",
+    BadThunkOutput,
+    binary(T.dot, np.ones((2, 6)), np.ones((6, 2))),
+    np.dot,
+    plant=wrong_kernel(Dot22, _tail),
+)
 
 
 # ---- layouts
@@ -236,16 +310,28 @@ def _backwards(i: Any, s: Any) -> None:
     s[0][0] = np.exp(x[::-1] if x.strides[0] < 0 else x)
 
 
-fault("negative strides are read forwards", BadThunkOutput, exp_of(V), np.exp,
-      plant=elementwise("exp", _backwards), hidden=lambda: (V[::-1],))  # fmt: skip
+fault(
+    "negative strides are read forwards",
+    BadThunkOutput,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _backwards),
+    hidden=lambda: (V[::-1],),
+)
 
 
 def _memory_order(i: Any, s: Any) -> None:
     s[0][0] = np.exp(i[0].ravel(order="K").reshape(i[0].shape))
 
 
-fault("Fortran order is read as C order", BadThunkOutput, exp_of(M), np.exp,
-      plant=elementwise("exp", _memory_order), hidden=lambda: (np.asfortranarray(M),))  # fmt: skip
+fault(
+    "Fortran order is read as C order",
+    BadThunkOutput,
+    exp_of(M),
+    np.exp,
+    plant=elementwise("exp", _memory_order),
+    hidden=lambda: (np.asfortranarray(M),),
+)
 
 
 def _unit_stride(i: Any, s: Any) -> None:
@@ -253,8 +339,14 @@ def _unit_stride(i: Any, s: Any) -> None:
     s[0][0] = np.exp(as_strided(x, strides=(8,)) if x.strides[0] > 8 else x)
 
 
-fault("every stride is taken for one", BadThunkOutput, exp_of(V), np.exp,
-      plant=elementwise("exp", _unit_stride), hidden=lambda: (np.arange(14.0)[::2],))  # fmt: skip
+fault(
+    "every stride is taken for one",
+    BadThunkOutput,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _unit_stride),
+    hidden=lambda: (np.arange(14.0)[::2],),
+)
 
 
 def _sum_in_c_order(node: Any, i: Any, s: Any) -> None:
@@ -264,9 +356,14 @@ def _sum_in_c_order(node: Any, i: Any, s: Any) -> None:
     s[0][0] = np.ascontiguousarray(x.sum(0))
 
 
-fault("a reduction of Fortran order goes along the wrong axis", BadThunkOutput, _sum_of(M, 0),
-      lambda x: x.sum(0), plant=_reducing("add", _sum_in_c_order),
-      hidden=lambda: (np.asfortranarray(M),))  # fmt: skip
+fault(
+    "a reduction of Fortran order goes along the wrong axis",
+    BadThunkOutput,
+    _sum_of(M, 0),
+    lambda x: x.sum(0),
+    plant=_reducing("add", _sum_in_c_order),
+    hidden=lambda: (np.asfortranarray(M),),
+)
 
 
 # ---- memory
@@ -289,8 +386,13 @@ def _past_the_end(i: Any, s: Any) -> None:
     s[0][0][-1] = np.exp(np.nan_to_num(beyond[-1], nan=0.0))
 
 
-fault("reads one element past the end", BadThunkOutput, _part_of([1.0, 2.0]), np.exp,
-      plant=elementwise("exp", _past_the_end))  # fmt: skip
+fault(
+    "reads one element past the end",
+    BadThunkOutput,
+    _part_of([1.0, 2.0]),
+    np.exp,
+    plant=elementwise("exp", _past_the_end),
+)
 
 
 def _before(i: Any, s: Any) -> None:
@@ -305,8 +407,13 @@ def _middle() -> Any:
     return [x], T.exp(x), (np.arange(5.0)[2:],)
 
 
-fault("reads one element before the beginning", BadThunkOutput, _middle, np.exp,
-      plant=elementwise("exp", _before))  # fmt: skip
+fault(
+    "reads one element before the beginning",
+    BadThunkOutput,
+    _middle,
+    np.exp,
+    plant=elementwise("exp", _before),
+)
 
 
 def _beside_the_input(i: Any, s: Any) -> None:
@@ -321,8 +428,14 @@ def _neighbour_is_lost(fault: Any, f: Any) -> bool:
     return bool(whole[3] != 1)
 
 
-fault("writes beside its input", BadBuffer, _part_of([1.0, 2.0]), np.exp,
-      plant=elementwise("exp", _beside_the_input), symptom=_neighbour_is_lost)  # fmt: skip
+fault(
+    "writes beside its input",
+    BadBuffer,
+    _part_of([1.0, 2.0]),
+    np.exp,
+    plant=elementwise("exp", _beside_the_input),
+    symptom=_neighbour_is_lost,
+)
 
 
 def _beside_numpy(i: Any, s: Any) -> None:
@@ -340,10 +453,22 @@ def _beside_kroton(i: Any, s: Any) -> None:
 
 
 # Five floats of four bytes: what lies behind them is padding of the allocator's.
-fault("writes beside its output", BadBuffer, exp_of(np.linspace(0, 1, 5), "float32"), np.exp,
-      plant=elementwise("exp", _beside_kroton), symptom=says_nothing)  # fmt: skip
-fault("writes beside an array of NumPy's", BadBuffer, exp_of(np.linspace(0, 1, 5), "float32"),
-      np.exp, plant=elementwise("exp", _beside_numpy), symptom=says_nothing)  # fmt: skip
+fault(
+    "writes beside its output",
+    BadBuffer,
+    exp_of(np.linspace(0, 1, 5), "float32"),
+    np.exp,
+    plant=elementwise("exp", _beside_kroton),
+    symptom=says_nothing,
+)
+fault(
+    "writes beside an array of NumPy's",
+    BadBuffer,
+    exp_of(np.linspace(0, 1, 5), "float32"),
+    np.exp,
+    plant=elementwise("exp", _beside_numpy),
+    symptom=says_nothing,
+)
 
 
 def _unwritten(i: Any, s: Any) -> None:
@@ -364,10 +489,22 @@ def _garbage(fault: Any, f: Any) -> bool:
     return not np.allclose(f(x), np.exp(x))
 
 
-fault("the last element is never written", BadThunkOutput, exp_of(V), np.exp,
-      plant=elementwise("exp", _unwritten), symptom=_garbage)  # fmt: skip
-fault("the last element of a kernel's own array is never written", BadThunkOutput, exp_of(V),
-      np.exp, plant=elementwise("exp", _unwritten_kroton), symptom=_garbage)  # fmt: skip
+fault(
+    "the last element is never written",
+    BadThunkOutput,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _unwritten),
+    symptom=_garbage,
+)
+fault(
+    "the last element of a kernel's own array is never written",
+    BadThunkOutput,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _unwritten_kroton),
+    symptom=_garbage,
+)
 
 
 def _same_array(i: Any, s: Any) -> None:
@@ -379,8 +516,14 @@ def _absolute() -> Any:
     return [x], abs(x), (np.array([1.0, 2.0]),)
 
 
-fault("returns its input where it changes nothing", BadViewMap, _absolute, np.abs,
-      plant=elementwise("abs", _same_array), symptom=returns_an_alias)  # fmt: skip
+fault(
+    "returns its input where it changes nothing",
+    BadViewMap,
+    _absolute,
+    np.abs,
+    plant=elementwise("abs", _same_array),
+    symptom=returns_an_alias,
+)
 
 
 def _in_place(i: Any, s: Any) -> None:
@@ -393,8 +536,14 @@ def _negative() -> Any:
     return [x], abs(x), (np.array([1.0, -2.0]),)
 
 
-fault("a kernel works on its input", BadDestroyMap, _negative, np.abs,
-      plant=elementwise("abs", _in_place), symptom=changes_its_argument)  # fmt: skip
+fault(
+    "a kernel works on its input",
+    BadDestroyMap,
+    _negative,
+    np.abs,
+    plant=elementwise("abs", _in_place),
+    symptom=changes_its_argument,
+)
 
 
 # ---- offered buffers
@@ -419,8 +568,14 @@ def _accumulates(i: Any, s: Any) -> None:
     out += np.exp(i[0])
 
 
-fault("adds to the buffer it is offered", BadBuffer, exp_of(V), np.exp,
-      plant=elementwise("exp", _accumulates), symptom=_offered(lambda: np.ones(7)))  # fmt: skip
+fault(
+    "adds to the buffer it is offered",
+    BadBuffer,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _accumulates),
+    symptom=_offered(lambda: np.ones(7)),
+)
 
 
 def _larger(i: Any, s: Any) -> None:
@@ -431,9 +586,14 @@ def _larger(i: Any, s: Any) -> None:
     s[0][0] = out
 
 
-fault("returns a buffer that is larger", BadBuffer, exp_of(V), np.exp,
-      plant=elementwise("exp", _larger),
-      symptom=_offered(lambda: np.ones(9)))  # fmt: skip
+fault(
+    "returns a buffer that is larger",
+    BadBuffer,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _larger),
+    symptom=_offered(lambda: np.ones(9)),
+)
 
 
 def _ignores_strides(i: Any, s: Any) -> None:
@@ -447,8 +607,14 @@ def _ignores_strides(i: Any, s: Any) -> None:
     s[0][0] = out
 
 
-fault("writes a strided buffer as if it were none", BadBuffer, exp_of(V), np.exp,
-      plant=elementwise("exp", _ignores_strides), symptom=_offered(lambda: np.ones(14)[::2]))  # fmt: skip
+fault(
+    "writes a strided buffer as if it were none",
+    BadBuffer,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _ignores_strides),
+    symptom=_offered(lambda: np.ones(14)[::2]),
+)
 
 
 def _fortran_buffer(i: Any, s: Any) -> None:
@@ -461,8 +627,14 @@ def _fortran_buffer(i: Any, s: Any) -> None:
     s[0][0] = out
 
 
-fault("fills a buffer of Fortran order in C order", BadBuffer, exp_of(M), np.exp,
-      plant=elementwise("exp", _fortran_buffer), symptom=_offered(lambda: np.ones((3, 3), order="F"), M))  # fmt: skip
+fault(
+    "fills a buffer of Fortran order in C order",
+    BadBuffer,
+    exp_of(M),
+    np.exp,
+    plant=elementwise("exp", _fortran_buffer),
+    symptom=_offered(lambda: np.ones((3, 3), order="F"), M),
+)
 
 
 # ---- state and threads
@@ -478,8 +650,13 @@ def _state() -> Any:
     return elementwise("exp", run)()
 
 
-fault("the first run differs from the second", BadThunkOutput,
-      lambda: (*exp_of(V)()[:2], [(V,), (V,)]), np.exp, plant=_state)  # fmt: skip
+fault(
+    "the first run differs from the second",
+    BadThunkOutput,
+    lambda: (*exp_of(V)()[:2], [(V,), (V,)]),
+    np.exp,
+    plant=_state,
+)
 
 
 def _memory() -> Any:
@@ -494,8 +671,13 @@ def _memory() -> Any:
     return elementwise("exp", run)()
 
 
-fault("remembers a result by its shape", BadThunkOutput,
-      lambda: (*exp_of(V)()[:2], [(V,), (V + 1,)]), np.exp, plant=_memory)  # fmt: skip
+fault(
+    "remembers a result by its shape",
+    BadThunkOutput,
+    lambda: (*exp_of(V)()[:2], [(V,), (V + 1,)]),
+    np.exp,
+    plant=_memory,
+)
 
 
 def _two_threads(i: Any, s: Any) -> None:
@@ -504,8 +686,14 @@ def _two_threads(i: Any, s: Any) -> None:
         s[0][0][i[0].size // 2] = 0
 
 
-fault("wrong where two threads meet", BadThunkOutput, exp_of(V), np.exp,
-      plant=elementwise("exp", _two_threads), flags={"threads": 2})  # fmt: skip
+fault(
+    "wrong where two threads meet",
+    BadThunkOutput,
+    exp_of(V),
+    np.exp,
+    plant=elementwise("exp", _two_threads),
+    flags={"threads": 2},
+)
 
 
 def _shared_scratch() -> Any:
@@ -530,8 +718,14 @@ def _crowd(fault: Any, f: Any) -> bool:
     return not all(np.allclose(r, np.exp(V)) for r in results)
 
 
-fault("two calls at a time share a scratch array", BadThunkOutput, exp_of(V), np.exp,
-      plant=_shared_scratch, symptom=_crowd)  # fmt: skip
+fault(
+    "two calls at a time share a scratch array",
+    BadThunkOutput,
+    exp_of(V),
+    np.exp,
+    plant=_shared_scratch,
+    symptom=_crowd,
+)
 
 
 # ---- what is no value of the type
@@ -541,26 +735,40 @@ def _single_precision(i: Any, s: Any) -> None:
     s[0][0] = np.exp(i[0]).astype(np.float32)
 
 
-fault("a kernel returns float32 for float64", InvalidValueError, exp_of(V),
-      plant=elementwise("exp", _single_precision),
-      symptom=lambda fault, f: f(V).dtype != np.float64)  # fmt: skip
+fault(
+    "a kernel returns float32 for float64",
+    InvalidValueError,
+    exp_of(V),
+    plant=elementwise("exp", _single_precision),
+    symptom=lambda fault, f: f(V).dtype != np.float64,
+)
 
 
 def _one_more(i: Any, s: Any) -> None:
     s[0][0] = np.exp(i[0])[:, None]
 
 
-fault("a kernel returns a dimension too many", InvalidValueError, exp_of(V),
-      plant=elementwise("exp", _one_more), symptom=lambda fault, f: f(V).ndim != 1)  # fmt: skip
+fault(
+    "a kernel returns a dimension too many",
+    InvalidValueError,
+    exp_of(V),
+    plant=elementwise("exp", _one_more),
+    symptom=lambda fault, f: f(V).ndim != 1,
+)
 
 
 def _scalar(node: Any, i: Any, s: Any) -> None:
     s[0][0] = i[0].sum()
 
 
-fault("a kernel returns a NumPy scalar", InvalidValueError, _sum_of(V), np.sum,
-      plant=_reducing("add", _scalar),
-      symptom=lambda fault, f: not isinstance(f(V), np.ndarray))  # fmt: skip
+fault(
+    "a kernel returns a NumPy scalar",
+    InvalidValueError,
+    _sum_of(V),
+    np.sum,
+    plant=_reducing("add", _scalar),
+    symptom=lambda fault, f: not isinstance(f(V), np.ndarray),
+)
 
 
 def _element() -> Any:
@@ -579,8 +787,13 @@ def _element() -> Any:
     def silently(fault: Any, f: Any) -> bool:
         return float(f(V, 9)) == V[2]
 
-    fault("an index beyond the end wraps around", BadThunkOutput, build, plant=planted,
-          symptom=silently)  # fmt: skip
+    fault(
+        "an index beyond the end wraps around",
+        BadThunkOutput,
+        build,
+        plant=planted,
+        symptom=silently,
+    )
 
 
 _element()
@@ -604,8 +817,13 @@ def _pair() -> Any:
         a, b = kroton.function([x], both(x))(V)
         return bool(np.shares_memory(a, b))
 
-    fault("two outputs are one array", BadViewMap, build, plant=wrong_kernel(type(both), run),
-          symptom=shared)  # fmt: skip
+    fault(
+        "two outputs are one array",
+        BadViewMap,
+        build,
+        plant=wrong_kernel(type(both), run),
+        symptom=shared,
+    )
 
 
 _pair()

@@ -42,8 +42,12 @@ def _sorts(i: Any, s: Any) -> None:
     s[0][0] = i[0].copy()
 
 
-fault("perform sorts its input, destroy_map says nothing", BadDestroyMap,
-      on(op(_sorts, same_type), [3.0, 1.0, 2.0]), symptom=changes_its_argument)  # fmt: skip
+fault(
+    "perform sorts its input, destroy_map says nothing",
+    BadDestroyMap,
+    on(op(_sorts, same_type), [3.0, 1.0, 2.0]),
+    symptom=changes_its_argument,
+)
 
 
 def _scales_second(i: Any, s: Any) -> None:
@@ -56,16 +60,19 @@ def _two() -> Any:
     return [x, y], op(_scales_second, same_type, destroy_map={0: [0]})(x + 0.5, y), (V, V.copy())
 
 
-fault("destroy_map names the wrong input", BadDestroyMap, _two,
-      symptom=changes_its_argument)  # fmt: skip
+fault("destroy_map names the wrong input", BadDestroyMap, _two, symptom=changes_its_argument)
 
 
 def _view(i: Any, s: Any) -> None:
     s[0][0] = i[0][1:]
 
 
-fault("perform returns a view, view_map says nothing", BadViewMap, on(op(_view, same_type)),
-      symptom=returns_an_alias)  # fmt: skip
+fault(
+    "perform returns a view, view_map says nothing",
+    BadViewMap,
+    on(op(_view, same_type)),
+    symptom=returns_an_alias,
+)
 
 
 def _two_views() -> Any:
@@ -106,8 +113,12 @@ def _garbage(fault: Any, f: Any) -> bool:
     return float(f(V)[0]) != V[0]
 
 
-fault("perform leaves an element uninitialised", BadThunkOutput, on(op(_uninitialised, same_type)),
-      symptom=_garbage)  # fmt: skip
+fault(
+    "perform leaves an element uninitialised",
+    BadThunkOutput,
+    on(op(_uninitialised, same_type)),
+    symptom=_garbage,
+)
 
 
 def _reuses(i: Any, s: Any) -> None:
@@ -123,8 +134,12 @@ def _offered(fault: Any, f: Any) -> bool:
     return not np.allclose(cell[0], V)
 
 
-fault("perform adds to the buffer it is offered", BadBuffer, on(op(_reuses, same_type)),
-      symptom=_offered)  # fmt: skip
+fault(
+    "perform adds to the buffer it is offered",
+    BadBuffer,
+    on(op(_reuses, same_type)),
+    symptom=_offered,
+)
 
 
 # ---- values
@@ -145,29 +160,52 @@ def _cumulated(x: Any) -> Any:
     return np.cumsum(x.ravel()).reshape(x.shape)
 
 
-fault("perform depends on the memory order", BadThunkOutput, on(op(_by_memory, same_type), M),
-      _cumulated, hidden=lambda: (np.asfortranarray(M),))  # fmt: skip
+fault(
+    "perform depends on the memory order",
+    BadThunkOutput,
+    on(op(_by_memory, same_type), M),
+    _cumulated,
+    hidden=lambda: (np.asfortranarray(M),),
+)
 
 
 def _half(i: Any, s: Any) -> None:
     s[0][0] = (i[0] / 2).astype(np.float32)
 
 
-fault("perform returns another dtype", InvalidValueError, on(op(_half, same_type), [0.1, 0.3]),
-      lambda x: x / 2)  # fmt: skip
+fault(
+    "perform returns another dtype",
+    InvalidValueError,
+    on(op(_half, same_type), [0.1, 0.3]),
+    lambda x: x / 2,
+)
 
-fault("the static shape is wrong", InvalidValueError,
-      on(op(lambda i, s: s[0].__setitem__(0, i[0][1:].copy()),
-            lambda x: [T.TensorType("float64", (3,))]), V),
-      symptom=lambda fault, f: f(V).shape == (2,))  # fmt: skip
+fault(
+    "the static shape is wrong",
+    InvalidValueError,
+    on(
+        op(
+            lambda i, s: s[0].__setitem__(0, i[0][1:].copy()),
+            lambda x: [T.TensorType("float64", (3,))],
+        ),
+        V,
+    ),
+    symptom=lambda fault, f: f(V).shape == (2,),
+)
 
-fault("perform returns a list", InvalidValueError,
-      on(op(lambda i, s: s[0].__setitem__(0, i[0].tolist()), same_type)),
-      symptom=says_nothing)  # fmt: skip
+fault(
+    "perform returns a list",
+    InvalidValueError,
+    on(op(lambda i, s: s[0].__setitem__(0, i[0].tolist()), same_type)),
+    symptom=says_nothing,
+)
 
-fault("perform returns a scalar of NumPy's", InvalidValueError,
-      on(op(lambda i, s: s[0].__setitem__(0, i[0].sum()), lambda x: [T.dscalar])),
-      symptom=says_nothing)  # fmt: skip
+fault(
+    "perform returns a scalar of NumPy's",
+    InvalidValueError,
+    on(op(lambda i, s: s[0].__setitem__(0, i[0].sum()), lambda x: [T.dscalar])),
+    symptom=says_nothing,
+)
 
 
 def _logarithm(i: Any, s: Any) -> None:
@@ -175,8 +213,12 @@ def _logarithm(i: Any, s: Any) -> None:
         s[0][0] = np.log(i[0])
 
 
-fault("a NaN is made", InvalidValueError, on(op(_logarithm, same_type), V, lambda x, out: out * 2),
-      symptom=lambda fault, f: bool(np.isnan(f(V)).any()))  # fmt: skip
+fault(
+    "a NaN is made",
+    InvalidValueError,
+    on(op(_logarithm, same_type), V, lambda x, out: out * 2),
+    symptom=lambda fault, f: bool(np.isnan(f(V)).any()),
+)
 
 
 # ---- shapes and gradients
@@ -186,18 +228,24 @@ def _transpose(i: Any, s: Any) -> None:
     s[0][0] = i[0].T.copy()
 
 
-fault("infer_shape forgets the transpose", BadInferShape,
-      on(op(_transpose, same_type, infer_shape=lambda self, node, shapes: [shapes[0]]), M),
-      symptom=lambda fault, f: _says_shape(fault) != M.T.shape)  # fmt: skip
+fault(
+    "infer_shape forgets the transpose",
+    BadInferShape,
+    on(op(_transpose, same_type, infer_shape=lambda self, node, shapes: [shapes[0]]), M),
+    symptom=lambda fault, f: _says_shape(fault) != M.T.shape,
+)
 
 
 def _shorter(i: Any, s: Any) -> None:
     s[0][0] = np.diff(i[0])
 
 
-fault("infer_shape is one too long", BadInferShape,
-      on(op(_shorter, same_type, infer_shape=lambda self, node, shapes: [shapes[0]])),
-      symptom=lambda fault, f: _says_shape(fault) != (2,))  # fmt: skip
+fault(
+    "infer_shape is one too long",
+    BadInferShape,
+    on(op(_shorter, same_type, infer_shape=lambda self, node, shapes: [shapes[0]])),
+    symptom=lambda fault, f: _says_shape(fault) != (2,),
+)
 
 
 def _says_shape(fault: Any) -> tuple[int, ...]:
@@ -214,16 +262,22 @@ def _slope(fault: Any) -> Any:
     return kroton.function(inputs, kroton.grad(out.sum(), inputs[0]), mode="FAST_RUN")(*arguments)
 
 
-fault("a gradient lacks its factor", BadGradient,
-      on(op(_square, same_type, grad=lambda self, inputs, g: [g[0] * inputs[0]])),
-      options={"check_gradients": True},
-      symptom=lambda fault, f: not np.allclose(_slope(fault), 2 * V))  # fmt: skip
+fault(
+    "a gradient lacks its factor",
+    BadGradient,
+    on(op(_square, same_type, grad=lambda self, inputs, g: [g[0] * inputs[0]])),
+    options={"check_gradients": True},
+    symptom=lambda fault, f: not np.allclose(_slope(fault), 2 * V),
+)
 
 
-fault("a gradient has the wrong sign for negative numbers", BadGradient,
-      on(op(_square, same_type, grad=lambda self, inputs, g: [2 * abs(inputs[0]) * g[0]])),
-      options={"check_gradients": True},
-      symptom=lambda fault, f: not np.allclose(_slope(fault), 2 * V))  # fmt: skip
+fault(
+    "a gradient has the wrong sign for negative numbers",
+    BadGradient,
+    on(op(_square, same_type, grad=lambda self, inputs, g: [2 * abs(inputs[0]) * g[0]])),
+    options={"check_gradients": True},
+    symptom=lambda fault, f: not np.allclose(_slope(fault), 2 * V),
+)
 
 
 def _product(i: Any, s: Any) -> None:
@@ -238,6 +292,10 @@ def _multiplied() -> Any:
     return [x, y], swapped(x, y), (V, V + 5)
 
 
-fault("a gradient swaps its two inputs", BadGradient, _multiplied,
-      options={"check_gradients": True},
-      symptom=lambda fault, f: not np.allclose(_slope(fault), V + 5))  # fmt: skip
+fault(
+    "a gradient swaps its two inputs",
+    BadGradient,
+    _multiplied,
+    options={"check_gradients": True},
+    symptom=lambda fault, f: not np.allclose(_slope(fault), V + 5),
+)

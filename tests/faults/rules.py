@@ -79,8 +79,9 @@ def _abs(fgraph: Any, node: Any) -> Any:
     return node.inputs[0]
 
 
-fault("abs(x) becomes x, wrong for negative numbers", BadOptimization, unary(abs), np.abs,
-      plant=_abs)  # fmt: skip
+fault(
+    "abs(x) becomes x, wrong for negative numbers", BadOptimization, unary(abs), np.abs, plant=_abs
+)
 
 
 @_planted("floor")
@@ -88,8 +89,13 @@ def _floor(fgraph: Any, node: Any) -> Any:
     return T.trunc(node.inputs[0])
 
 
-fault("floor becomes trunc, wrong for negative fractions", BadOptimization, unary(T.floor),
-      np.floor, plant=_floor)  # fmt: skip
+fault(
+    "floor becomes trunc, wrong for negative fractions",
+    BadOptimization,
+    unary(T.floor),
+    np.floor,
+    plant=_floor,
+)
 
 
 @_planted("arctan2")
@@ -98,8 +104,13 @@ def _quadrant(fgraph: Any, node: Any) -> Any:
     return T.arctan(a / b)
 
 
-fault("arctan2 becomes arctan, wrong in two quadrants", BadOptimization,
-      binary(T.arctan2, [1.0, 1.0], [1.0, -1.0]), np.arctan2, plant=_quadrant)  # fmt: skip
+fault(
+    "arctan2 becomes arctan, wrong in two quadrants",
+    BadOptimization,
+    binary(T.arctan2, [1.0, 1.0], [1.0, -1.0]),
+    np.arctan2,
+    plant=_quadrant,
+)
 
 
 @_planted("log")
@@ -111,9 +122,13 @@ def _log_of_product(fgraph: Any, node: Any) -> Any:
     return T.log(a) + T.log(b)
 
 
-fault("log(ab) becomes log(a) + log(b), NaN for negative numbers", BadOptimization,
-      binary(lambda a, b: T.log(a * b), [-2.0, 3.0], [-2.0, 3.0]), lambda a, b: np.log(a * b),
-      plant=_log_of_product)  # fmt: skip
+fault(
+    "log(ab) becomes log(a) + log(b), NaN for negative numbers",
+    BadOptimization,
+    binary(lambda a, b: T.log(a * b), [-2.0, 3.0], [-2.0, 3.0]),
+    lambda a, b: np.log(a * b),
+    plant=_log_of_product,
+)
 
 
 @_planted("tanh")
@@ -122,8 +137,13 @@ def _tanh(fgraph: Any, node: Any) -> Any:
     return e / (e + 2)
 
 
-fault("tanh by expm1, which overflows", BadOptimization, unary(T.tanh, [0.0, 800.0]), np.tanh,
-      plant=_tanh)  # fmt: skip
+fault(
+    "tanh by expm1, which overflows",
+    BadOptimization,
+    unary(T.tanh, [0.0, 800.0]),
+    np.tanh,
+    plant=_tanh,
+)
 
 
 @_planted("isnan")
@@ -131,8 +151,13 @@ def _no_nan(fgraph: Any, node: Any) -> Any:
     return T.zeros_like(node.inputs[0], dtype="bool")
 
 
-fault("isnan becomes False, ignoring NaN", BadOptimization, unary(lambda x: T.isnan(T.log(x))),
-      lambda x: x < 0, plant=_no_nan)  # fmt: skip
+fault(
+    "isnan becomes False, ignoring NaN",
+    BadOptimization,
+    unary(lambda x: T.isnan(T.log(x))),
+    lambda x: x < 0,
+    plant=_no_nan,
+)
 
 
 # ---- wrong for integers
@@ -143,9 +168,13 @@ def _int_cancel(fgraph: Any, node: Any) -> Any:
     return _inner(node.inputs[0], "int_div")
 
 
-fault("(a // b) * b becomes a, wrong for integers", BadOptimization,
-      binary(lambda a, b: (a // b) * b, [7, 8], [2, 2], "int64"), lambda a, b: a // b * b,
-      plant=_int_cancel)  # fmt: skip
+fault(
+    "(a // b) * b becomes a, wrong for integers",
+    BadOptimization,
+    binary(lambda a, b: (a // b) * b, [7, 8], [2, 2], "int64"),
+    lambda a, b: a // b * b,
+    plant=_int_cancel,
+)
 
 
 @_planted("sqrt", phase=specialize)
@@ -156,8 +185,13 @@ def _through_float32(fgraph: Any, node: Any) -> Any:
     return T.cast(T.sqrt(T.cast(x, "float32")), "float64")
 
 
-fault("a root is taken in single precision", BadOptimization, unary(T.sqrt, [2.0, 3.0]), np.sqrt,
-      plant=_through_float32)  # fmt: skip
+fault(
+    "a root is taken in single precision",
+    BadOptimization,
+    unary(T.sqrt, [2.0, 3.0]),
+    np.sqrt,
+    plant=_through_float32,
+)
 
 
 @_planted("cast")
@@ -167,9 +201,13 @@ def _cast_of_cast(fgraph: Any, node: Any) -> Any:
     return source if source is not None and source.type == node.outputs[0].type else None
 
 
-fault("a cast to int and back is dropped", BadOptimization,
-      unary(lambda x: T.cast(T.cast(x, "int64"), "float64")), np.trunc,
-      plant=_cast_of_cast)  # fmt: skip
+fault(
+    "a cast to int and back is dropped",
+    BadOptimization,
+    unary(lambda x: T.cast(T.cast(x, "int64"), "float64")),
+    np.trunc,
+    plant=_cast_of_cast,
+)
 
 
 @_planted("add")
@@ -178,8 +216,13 @@ def _wraps(fgraph: Any, node: Any) -> Any:
     return T.maximum(x, y) if x.type.dtype == "int8" else None
 
 
-fault("a + b becomes max(a, b) for small integers", BadOptimization,
-      binary(lambda a, b: a + b, [1, 2], [3, 4], "int8"), np.add, plant=_wraps)  # fmt: skip
+fault(
+    "a + b becomes max(a, b) for small integers",
+    BadOptimization,
+    binary(lambda a, b: a + b, [1, 2], [3, 4], "int8"),
+    np.add,
+    plant=_wraps,
+)
 
 
 # ---- wrong terms
@@ -195,8 +238,13 @@ def _three_terms() -> Any:
     return [x, y, z], x + T.exp(y) + T.sin(z), (V, V, V)
 
 
-fault("a sum loses a term", BadOptimization, _three_terms,
-      lambda x, y, z: x + np.exp(y) + np.sin(z), plant=_drops_a_term)  # fmt: skip
+fault(
+    "a sum loses a term",
+    BadOptimization,
+    _three_terms,
+    lambda x, y, z: x + np.exp(y) + np.sin(z),
+    plant=_drops_a_term,
+)
 
 
 @_planted("sub")
@@ -205,8 +253,13 @@ def _swaps(fgraph: Any, node: Any) -> Any:
     return b - a if (a.name, b.name) == ("a", "b") else None
 
 
-fault("a - b becomes b - a", BadOptimization, binary(lambda a, b: a - b, V, V**2), np.subtract,
-      plant=_swaps)  # fmt: skip
+fault(
+    "a - b becomes b - a",
+    BadOptimization,
+    binary(lambda a, b: a - b, V, V**2),
+    np.subtract,
+    plant=_swaps,
+)
 
 
 @_planted("switch")
@@ -214,9 +267,13 @@ def _other_branch(fgraph: Any, node: Any) -> Any:
     return node.inputs[2]
 
 
-fault("switch takes the second branch always", BadOptimization,
-      binary(lambda a, b: T.switch(a > 0, a, b), V, V * 3), lambda a, b: np.where(a > 0, a, b * 1),
-      plant=_other_branch)  # fmt: skip
+fault(
+    "switch takes the second branch always",
+    BadOptimization,
+    binary(lambda a, b: T.switch(a > 0, a, b), V, V * 3),
+    lambda a, b: np.where(a > 0, a, b * 1),
+    plant=_other_branch,
+)
 
 
 @_planted(Dot)
@@ -226,8 +283,13 @@ def _square_product(fgraph: Any, node: Any) -> Any:
 
 
 A, B = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.0, 1.0], [1.0, 1.0]])
-fault("ab becomes ba, as if matrices commuted", BadOptimization, binary(T.dot, A, B), np.dot,
-      plant=_square_product)  # fmt: skip
+fault(
+    "ab becomes ba, as if matrices commuted",
+    BadOptimization,
+    binary(T.dot, A, B),
+    np.dot,
+    plant=_square_product,
+)
 
 
 # ---- wrong about dimensions
@@ -247,8 +309,13 @@ def _row_filled() -> Any:
     return [r, n], T.exp(T.alloc(r, n, 2)), (A[:1], np.array(3))
 
 
-fault("alloc(x, n) becomes x, wrong where x has size-1 dimensions", BadOptimization, _row_filled,
-      plant=_a_pass(_NoAlloc), symptom=lambda fault, f: f(A[:1], 3).shape == (1, 2))  # fmt: skip
+fault(
+    "alloc(x, n) becomes x, wrong where x has size-1 dimensions",
+    BadOptimization,
+    _row_filled,
+    plant=_a_pass(_NoAlloc),
+    symptom=lambda fault, f: f(A[:1], 3).shape == (1, 2),
+)
 
 
 @_planted(CAReduce)
@@ -257,9 +324,13 @@ def _over_one(fgraph: Any, node: Any) -> Any:
     return x[0] if node.op.axis == (0,) and x.type.ndim == 2 else None
 
 
-fault("a sum over an axis becomes its first row, right for size-1 dimensions only",
-      BadOptimization, unary(lambda x: T.sum(x, axis=0), A), lambda x: x.sum(0),
-      plant=_over_one)  # fmt: skip
+fault(
+    "a sum over an axis becomes its first row, right for size-1 dimensions only",
+    BadOptimization,
+    unary(lambda x: T.sum(x, axis=0), A),
+    lambda x: x.sum(0),
+    plant=_over_one,
+)
 
 
 @_planted(CAReduce)
@@ -268,8 +339,13 @@ def _wrong_axis(fgraph: Any, node: Any) -> Any:
     return replace(node.op, axis=(1,))(x) if node.op.axis == (0,) and x.type.ndim == 2 else None
 
 
-fault("a reduction goes over the wrong axis", BadOptimization,
-      unary(lambda x: T.max(x, axis=0), A), lambda x: x.max(0), plant=_wrong_axis)  # fmt: skip
+fault(
+    "a reduction goes over the wrong axis",
+    BadOptimization,
+    unary(lambda x: T.max(x, axis=0), A),
+    lambda x: x.max(0),
+    plant=_wrong_axis,
+)
 
 
 @_planted(DimShuffle)
@@ -277,8 +353,13 @@ def _no_transpose(fgraph: Any, node: Any) -> Any:
     return node.inputs[0] if node.op.new_order == (1, 0) else None
 
 
-fault("a transpose is dropped", BadOptimization, unary(lambda x: T.exp(x.T), A),
-      lambda x: np.exp(x.T), plant=_no_transpose)  # fmt: skip
+fault(
+    "a transpose is dropped",
+    BadOptimization,
+    unary(lambda x: T.exp(x.T), A),
+    lambda x: np.exp(x.T),
+    plant=_no_transpose,
+)
 
 
 @_planted(Subtensor)
@@ -287,8 +368,13 @@ def _no_slice(fgraph: Any, node: Any) -> Any:
     return x if x.owner is None and x.type.ndim == 1 else None
 
 
-fault("x[::-1] becomes x", BadOptimization, unary(lambda x: T.exp(x[::-1])),
-      lambda x: np.exp(x[::-1]), plant=_no_slice)  # fmt: skip
+fault(
+    "x[::-1] becomes x",
+    BadOptimization,
+    unary(lambda x: T.exp(x[::-1])),
+    lambda x: np.exp(x[::-1]),
+    plant=_no_slice,
+)
 
 
 # ---- not reproducible
@@ -321,11 +407,20 @@ def _sequences_differ(fault: Any, f: Any) -> bool:
 
 
 FIRST = kroton.Mode("py", "fast_compile")
-fault("a rule fires every second time", StochasticOrder, unary(T.exp),
-      plant=_every_second_graph("exp", lambda x: T.expm1(x) + 1), symptom=_sequences_differ)  # fmt: skip
-fault("a rule depends on what was compiled before", StochasticOrder, unary(lambda x: T.tanh(x) * 3),
-      plant=_every_second_graph("tanh", lambda x: T.sinh(x) / T.cosh(x)),
-      symptom=_sequences_differ)  # fmt: skip
+fault(
+    "a rule fires every second time",
+    StochasticOrder,
+    unary(T.exp),
+    plant=_every_second_graph("exp", lambda x: T.expm1(x) + 1),
+    symptom=_sequences_differ,
+)
+fault(
+    "a rule depends on what was compiled before",
+    StochasticOrder,
+    unary(lambda x: T.tanh(x) * 3),
+    plant=_every_second_graph("tanh", lambda x: T.sinh(x) / T.cosh(x)),
+    symptom=_sequences_differ,
+)
 
 
 # ---- in place
@@ -340,8 +435,13 @@ class _EverythingInPlace(Pass):
                 fgraph.replace(node.outputs[0], inplace(*node.inputs), self.name)
 
 
-fault("a pass overwrites the user's argument", BadInplace, unary(lambda x: x + 1.5), plant=_a_pass(_EverythingInPlace),
-      symptom=changes_its_argument)  # fmt: skip
+fault(
+    "a pass overwrites the user's argument",
+    BadInplace,
+    unary(lambda x: x + 1.5),
+    plant=_a_pass(_EverythingInPlace),
+    symptom=changes_its_argument,
+)
 
 
 def _read_later() -> Any:
@@ -350,5 +450,10 @@ def _read_later() -> Any:
     return [x], T.concatenate([T.exp(y), y]), (V,)
 
 
-fault("a pass overwrites what is read later", BadInplace, _read_later,
-      lambda x: np.concatenate([np.exp(np.cumsum(x)), np.cumsum(x)]), plant=_a_pass(_EverythingInPlace))  # fmt: skip
+fault(
+    "a pass overwrites what is read later",
+    BadInplace,
+    _read_later,
+    lambda x: np.concatenate([np.exp(np.cumsum(x)), np.cumsum(x)]),
+    plant=_a_pass(_EverythingInPlace),
+)

@@ -44,7 +44,8 @@ def close(r: Variable, a: Any, b: Any, remove_undefined: bool = False) -> bool:
     """Whether two values of `r` agree up to rounding.
 
     To a ten-thousandth in single precision, to nine digits in double; the absolute tolerance
-    grows with the largest value, since terms cancel. With `remove_undefined`, anything is accepted where `a` is NaN or infinite.
+    grows with the largest value, since terms cancel. With `remove_undefined`, anything is
+    accepted where `a` is NaN or infinite.
     """
     compare = r.type.values_eq_approx
     if not isinstance(a, np.ndarray) or a.dtype.kind not in "fc":
