@@ -275,7 +275,7 @@ class _Containers:
         return len(list(self._function._containers()))
 
 
-class ObservedFunction(ObservedEntry, Function):
+class ObservedFunction(ObservedEntry, Function):  # type: ignore[misc]
     """A Function whose mode has hooks: they are told of each call.
 
     Attributes
