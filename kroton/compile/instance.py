@@ -33,8 +33,6 @@ class ModuleInstance:
     `Module.make`; printing, copying and pickling it keep the state.
     """
 
-    __slots__ = ("_kroton_module", "_kroton_state")
-
     _kroton_module: Module
     _kroton_state: State
 
@@ -45,10 +43,17 @@ class ModuleInstance:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        module = self._kroton_module
-        attributes = vars(module)
-        if name in attributes and has_components(attributes[name]):
-            return self._kroton_state.view(attributes[name], name)
+        module, state = self._kroton_module, self._kroton_state
+        value = vars(module).get(name)
+        shared = state.shared.get(value) if isinstance(value, Variable) else None
+        if shared is not None:
+            return shared.container.value
+        if has_components(value):
+            found = state.view(value, name)
+            if isinstance(value, (Method, Module)):
+                # They never change, and are what is asked for most.
+                self.__dict__[name] = found
+            return found
         method = getattr(type(module), f"_instance_{name}", None)
         if method is not None:
             return partial(method, module, self)
