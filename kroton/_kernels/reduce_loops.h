@@ -75,6 +75,100 @@ FLOAT_TYPES(EXTREMES_FLOAT)
 EXTREMES_COMPLEX(c8)
 EXTREMES_COMPLEX(c16)
 
+/* Sums take args = {acc, x, acc}; steps[0] is 0 where all x go into one accumulator. */
+
+/* The pairwise sum of n elements, in NumPy's order, so that it has NumPy's bits: eight sums in
+ * turn over at most 128 elements, halves of a multiple of eight above. */
+#define PAIRWISE(T)                                                                           \
+    static T pairwise_##T(const char *x, npy_intp n, npy_intp s)                              \
+    {                                                                                         \
+        if (n < 8) {                                                                          \
+            T sum = (T)-0.0;                                                                  \
+            for (npy_intp k = 0; k < n; k++)                                                  \
+                sum += *(const T *)(x + k * s);                                               \
+            return sum;                                                                       \
+        }                                                                                     \
+        if (n > 128) {                                                                        \
+            npy_intp half = n / 2;                                                            \
+            half -= half % 8;                                                                 \
+            return pairwise_##T(x, half, s) + pairwise_##T(x + half * s, n - half, s);        \
+        }                                                                                     \
+        T r[8];                                                                               \
+        npy_intp k = 8;                                                                       \
+        if (s == sizeof(T)) {                                                                 \
+            const T *v = (const T *)x;                                                        \
+            for (int j = 0; j < 8; j++)                                                       \
+                r[j] = v[j];                                                                  \
+            for (; k < n - n % 8; k += 8)                                                     \
+                for (int j = 0; j < 8; j++)                                                   \
+                    r[j] += v[k + j];                                                         \
+        }                                                                                     \
+        else {                                                                                \
+            for (int j = 0; j < 8; j++)                                                       \
+                r[j] = *(const T *)(x + j * s);                                               \
+            for (; k < n - n % 8; k += 8)                                                     \
+                for (int j = 0; j < 8; j++)                                                   \
+                    r[j] += *(const T *)(x + (k + j) * s);                                    \
+        }                                                                                     \
+        T sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));            \
+        for (; k < n; k++)                                                                    \
+            sum += *(const T *)(x + k * s);                                                   \
+        return sum;                                                                           \
+    }
+
+/* Integers add up in any order; narrow ones are widened on the way. */
+#define ANY_ORDER(TA, TO)                                                                     \
+    static TO total_##TA##_##TO(const char *x, npy_intp n, npy_intp s)                        \
+    {                                                                                         \
+        TO sum = 0;                                                                           \
+        if (s == sizeof(TA)) {                                                                \
+            const TA *v = (const TA *)x;                                                      \
+            for (npy_intp k = 0; k < n; k++)                                                  \
+                sum += (TO)v[k];                                                              \
+        }                                                                                     \
+        else {                                                                                \
+            for (npy_intp k = 0; k < n; k++)                                                  \
+                sum += (TO) * (const TA *)(x + k * s);                                        \
+        }                                                                                     \
+        return sum;                                                                           \
+    }
+
+#define REDUCE_ADD(TA, TO, TOTAL)                                                             \
+    static void reduce_add_##TA##_##TO(ARGUMENTS)                                             \
+    {                                                                                         \
+        const npy_intp n = dimensions[0], so = steps[0], s = steps[1];                        \
+        char *acc = args[0];                                                                  \
+        const char *x = args[1];                                                              \
+        if (so == 0)                                                                          \
+            *(TO *)acc += TOTAL(x, n, s);                                                     \
+        else if (so == sizeof(TO) && s == sizeof(TA)) {                                       \
+            TO *o = (TO *)acc;                                                                \
+            const TA *v = (const TA *)x;                                                      \
+            INDEPENDENT for (npy_intp k = 0; k < n; k++) o[k] += (TO)v[k];                    \
+        }                                                                                     \
+        else {                                                                                \
+            for (npy_intp k = 0; k < n; k++)                                                  \
+                *(TO *)(acc + k * so) += (TO) * (const TA *)(x + k * s);                      \
+        }                                                                                     \
+    }
+
+PAIRWISE(f4)
+PAIRWISE(f8)
+REDUCE_ADD(f4, f4, pairwise_f4)
+REDUCE_ADD(f8, f8, pairwise_f8)
+#define WIDENING_ADD(TA, TO) ANY_ORDER(TA, TO) REDUCE_ADD(TA, TO, total_##TA##_##TO)
+/* Signed sums wrap: they are taken in unsigned numbers. */
+WIDENING_ADD(b1, u8)
+WIDENING_ADD(i1, u8)
+WIDENING_ADD(i2, u8)
+WIDENING_ADD(i4, u8)
+WIDENING_ADD(i8, u8)
+WIDENING_ADD(u1, u8)
+WIDENING_ADD(u2, u8)
+WIDENING_ADD(u4, u8)
+
+#define ROW_ADD(TA, IN, OUT) {"reduce_add", 2, {OUT, IN}, OUT, reduce_add_##TA##_u8},
+
 #define ROW_EXTREMES(T, NUMBER)                                                               \
     {"argmax_rows", 1, {NUMBER}, NPY_INT64, argmax_rows_##T},                                 \
     {"argmin_rows", 1, {NUMBER}, NPY_INT64, argmin_rows_##T},                                 \
@@ -82,6 +176,16 @@ EXTREMES_COMPLEX(c16)
     {"argmin_line", 1, {NUMBER}, NPY_INT64, argmin_line_##T},
 
 #define REDUCE_ROWS                                                                           \
+    {"reduce_add", 2, {NPY_FLOAT32, NPY_FLOAT32}, NPY_FLOAT32, reduce_add_f4_f4},             \
+    {"reduce_add", 2, {NPY_FLOAT64, NPY_FLOAT64}, NPY_FLOAT64, reduce_add_f8_f8},             \
+    ROW_ADD(b1, NPY_BOOL, NPY_INT64)                                                          \
+    ROW_ADD(i1, NPY_INT8, NPY_INT64)                                                          \
+    ROW_ADD(i2, NPY_INT16, NPY_INT64)                                                         \
+    ROW_ADD(i4, NPY_INT32, NPY_INT64)                                                         \
+    ROW_ADD(i8, NPY_INT64, NPY_INT64)                                                         \
+    ROW_ADD(u1, NPY_UINT8, NPY_UINT64)                                                        \
+    ROW_ADD(u2, NPY_UINT16, NPY_UINT64)                                                       \
+    ROW_ADD(u4, NPY_UINT32, NPY_UINT64)                                                       \
     INTEGER_TYPES(ROW_EXTREMES)                                                               \
     FLOAT_TYPES(ROW_EXTREMES)                                                                 \
     ROW_EXTREMES(c8, NPY_COMPLEX64)                                                           \

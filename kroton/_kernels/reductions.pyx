@@ -1,9 +1,9 @@
 # cython: language_level=3
 """Reductions: `out[kept] = op over the reduced axes of x`, on any layout.
 
-`ReduceKernel` walks the outer dimensions itself and calls the inner loop of a NumPy ufunc in
-the form `acc = op(acc, x)`: over a reduced dimension the accumulator has stride 0 (NumPy's
-addition is then pairwise), over a kept one a row of accumulators takes a row of the input.
+`ReduceKernel` walks the outer dimensions itself and calls an inner loop (our own for sums, else
+that of a NumPy ufunc) in the form `acc = op(acc, x)`: over a reduced dimension the accumulator has
+stride 0 (addition is then pairwise), over a kept one a row of accumulators takes a row of the input.
 Dimensions are ordered by stride and coalesced first, so that C, F, transposed and strided
 inputs all run long inner loops. An input of another dtype than the accumulator is converted
 tile by tile, never as a whole.
@@ -308,12 +308,19 @@ cdef class ReduceKernel(Kernel):
                 raise ValueError(f"axis {axis} of {ndim} dimensions")
             self.reduced[<int> axis] = True
         dtype = np.dtype(cnp.PyArray_DescrFromType(acc_typenum))
-        if not find(name, (acc_typenum, acc_typenum), acc_typenum, ufunc, &self.op):
+        # A loop of ours may take the input as it is; otherwise tiles of it are converted.
+        own = f"reduce_{name}"
+        direct = find(own, (acc_typenum, in_typenum), acc_typenum, None, &self.op)
+        if not (
+            direct
+            or find(own, (acc_typenum, acc_typenum), acc_typenum, None, &self.op)
+            or find(name, (acc_typenum, acc_typenum), acc_typenum, ufunc, &self.op)
+        ):
             raise LookupError(f"{name} has no loop for {dtype}")
         if not find("identity", (acc_typenum,), acc_typenum, None, &self.copy):
             raise LookupError(f"{dtype} cannot be copied")
         self.cast_in.function = NULL
-        if in_typenum != acc_typenum:
+        if in_typenum != acc_typenum and not direct:
             if not find("cast", (in_typenum,), acc_typenum, None, &self.cast_in):
                 raise LookupError(f"no conversion from type number {in_typenum} to {dtype}")
         self.cast_out.function = NULL
