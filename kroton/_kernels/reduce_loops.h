@@ -158,7 +158,30 @@ REDUCE_ADD(f4, f4, pairwise_f4)
 REDUCE_ADD(f8, f8, pairwise_f8)
 #define WIDENING_ADD(TA, TO) ANY_ORDER(TA, TO) REDUCE_ADD(TA, TO, total_##TA##_##TO)
 /* Signed sums wrap: they are taken in unsigned numbers. */
-WIDENING_ADD(b1, u8)
+/* True is 1: up to 255 rows of 32 truths are counted in bytes. */
+static u8 total_b1_u8(const char *x, npy_intp n, npy_intp s)
+{
+    u8 sum = 0;
+    if (s == 1) {
+        const u1 *v = (const u1 *)x;
+        while (n >= 32) {
+            const npy_intp rows = n / 32 < 255 ? n / 32 : 255;
+            u1 lanes[32] = {0};
+            for (npy_intp k = 0; k < rows; k++)
+                for (int j = 0; j < 32; j++)
+                    lanes[j] += v[32 * k + j];
+            for (int j = 0; j < 32; j++)
+                sum += lanes[j];
+            v += 32 * rows;
+            n -= 32 * rows;
+        }
+        x = (const char *)v;
+    }
+    for (npy_intp k = 0; k < n; k++)
+        sum += *(const u1 *)(x + k * s);
+    return sum;
+}
+REDUCE_ADD(b1, u8, total_b1_u8)
 WIDENING_ADD(i1, u8)
 WIDENING_ADD(i2, u8)
 WIDENING_ADD(i4, u8)
