@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,17 @@ from kroton.compile.debugmode import checks
 from kroton.compile.debugmode.errors import BadThunkOutput, DebugModeError, report
 from kroton.compile.debugmode.gradients import check_gradient
 from kroton.graph.basic import Apply, Variable
+
+
+class Effort(Enum):
+    """How much is done about one Apply in one call."""
+
+    ONCE = 0
+    """`perform` and the kernel run once and are compared; small inputs are seen not to change."""
+    GUARDED = 1
+    """Each runs twice, on guarded copies among different garbage, and memory is inspected."""
+    EVERYTHING = 2
+    """Other layouts, buffers and threads as well, and `infer_shape` and gradients."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +40,8 @@ class Checks:
     check_gradients: bool = False
 
     def run(
-        self, node: Apply, kernel: Kernel | None, inputs: Sequence[Any], thorough: bool = True,
-        known: Mapping[Variable, Any] | None = None,
+        self, node: Apply, kernel: Kernel | None, inputs: Sequence[Any],
+        effort: Effort = Effort.EVERYTHING, known: Mapping[Variable, Any] | None = None,
     ) -> list[Any]:  # fmt: skip
         """Compute the outputs in every way that must not matter; return the kernel's.
 
@@ -39,8 +51,8 @@ class Checks:
         kernel : Kernel or None
         inputs : sequence
             The values of the Apply's inputs; left as they are.
-        thorough : bool
-            Whether to try other layouts, buffers and threads, `infer_shape` and gradients too.
+        effort : Effort
+            How much to try.
         known : mapping, optional
             Values of other Variables, for `infer_shape`.
 
@@ -56,12 +68,13 @@ class Checks:
         perform = checks.perform_runner(node)
         run = None if kernel is None else checks.kernel_runner(kernel)
         who = f"kernel {kernel!r}"
-        expected = self._expected(node, perform, run, who, inputs)
+        runs = checks.run_once if effort is Effort.ONCE else checks.check_runs
+        expected = self._expected(node, perform, run, who, inputs, runs)
         runners = [] if expected is None else [(perform, "perform")]
         found: list[Any] | None = None
         if run is not None:
             try:
-                found = checks.check_runs(node, run, who, inputs, False)
+                found = runs(node, run, who, inputs)
             except DebugModeError:
                 raise
             except Exception as error:
@@ -77,7 +90,7 @@ class Checks:
             runners.append((run, who))
         outputs = found if found is not None else expected
         assert outputs is not None
-        if thorough:
+        if effort is Effort.EVERYTHING:
             for runner, name in runners:
                 checks.check_layouts(node, runner, name, inputs, outputs)
                 if self.check_preallocated_output:
@@ -92,13 +105,13 @@ class Checks:
 
     def _expected(
         self, node: Apply, perform: checks.Runner, run: checks.Runner | None, who: str,
-        inputs: Sequence[Any],
+        inputs: Sequence[Any], runs: Any,
     ) -> list[Any] | None:  # fmt: skip
         """What `perform` gives, if it is asked; an error of its own must be the kernel's too."""
         if run is not None and not self.check_py_code:
             return None
         try:
-            return checks.check_runs(node, perform, "perform", inputs, False)
+            return runs(node, perform, "perform", inputs)
         except DebugModeError:
             raise
         except Exception as error:

@@ -27,7 +27,9 @@ from kroton.graph.evaluation import interpret
 from kroton.graph.op import ShapeError
 from kroton.graph.traversal import ancestors
 from kroton.linking.comparison import difference
+from kroton.tensor.type import TensorType
 
+SMALL = 1 << 14
 Runner = Callable[[list[Any], list[Any] | None], list[Any]]
 
 
@@ -36,6 +38,8 @@ def same_bits(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.dtype != b.dtype or a.shape != b.shape:
             return False
+        if a.nbytes <= SMALL and a.tobytes() == b.tobytes():
+            return True
         return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
     return a is b or bool(np.all(a == b))
 
@@ -52,6 +56,8 @@ def close(r: Variable, a: Any, b: Any, remove_undefined: bool = False) -> bool:
         return bool(compare(a, b))
     if a.shape != getattr(b, "shape", None) or a.dtype != b.dtype:
         return False
+    if (a.nbytes <= SMALL and a.tobytes() == b.tobytes()) or (a == b).all():
+        return True
     finite = np.abs(a[np.isfinite(a)]) if a.size else a
     scale = max(1.0, float(finite.max())) if finite.size else 1.0
     single = a.dtype in (np.dtype("float32"), np.dtype("complex64"))
@@ -91,7 +97,15 @@ def kernel_runner(kernel: Kernel) -> Runner:
 
 def check_value(r: Variable, value: Any, made_by: str, finite: bool) -> None:
     """Raise InvalidValueError if `value` is none of `r`'s Type, or not finite."""
-    if not r.type.is_valid_value(value):
+    type_ = r.type
+    exact = (
+        type(value) is np.ndarray
+        and isinstance(type_, TensorType)
+        and value.dtype == type_.numpy_dtype
+        and value.ndim == len(type_.shape)
+        and all(s is None or s == n for s, n in zip(type_.shape, value.shape))
+    )
+    if not exact and not type_.is_valid_value(value):
         raise InvalidValueError(
             r, value, None, f"{made_by} gave a value that the type refuses",
             r.type.value_validity_msg(value),
@@ -170,9 +184,29 @@ def _check_aliases(node: Apply, who: str, inputs: Sequence[Any], outputs: Sequen
             raise BadViewMap(node, o, value, None, others, who)
 
 
-def check_runs(
-    node: Apply, run: Runner, who: str, inputs: Sequence[Any], finite: bool
-) -> list[Any]:
+def run_once(node: Apply, run: Runner, who: str, inputs: Sequence[Any]) -> list[Any]:
+    """Run on the inputs themselves (copies where they are destroyed), and check the values."""
+    destroyed = {i for positions in node.op.destroy_map.values() for i in positions}
+    arguments = list(inputs)
+    before: list[tuple[int, bytes]] = []
+    for k, x in enumerate(inputs):
+        if isinstance(x, np.ndarray):
+            if k in destroyed:
+                arguments[k] = x.copy(order="K")
+            elif x.nbytes <= SMALL:
+                before.append((k, x.tobytes()))
+    outputs = run(arguments, None)
+    for k, bits in before:
+        x = inputs[k]
+        if x.tobytes() != bits:
+            was = np.frombuffer(bits, x.dtype).reshape(x.shape)
+            raise BadDestroyMap(node, k, was, x, who)
+    for r, value in zip(node.outputs, outputs):
+        check_value(r, value, who, False)
+    return outputs
+
+
+def check_runs(node: Apply, run: Runner, who: str, inputs: Sequence[Any]) -> list[Any]:
     """Run twice among different garbage; both must agree to the bit. Returns the outputs."""
     first = run_guarded(node, run, who, inputs, 0xFF)
     for r, value in zip(node.outputs, first):
@@ -185,8 +219,6 @@ def check_runs(
                 "the result depends on memory that was never written, on memory beside the "
                 "inputs, or on state",
             )  # fmt: skip
-    for r, value in zip(node.outputs, first):
-        check_value(r, value, who, finite)
     return first
 
 

@@ -12,19 +12,19 @@ import numpy as np
 from kroton._kernels.kernel import CallableKernel
 from kroton._kernels.program import Cell, Program
 from kroton.compile.debugmode import checks
-from kroton.compile.debugmode.application import Checks
+from kroton.compile.debugmode.application import Checks, Effort
 from kroton.compile.debugmode.errors import (
     BadInplace,
     BadOptimization,
     DebugModeError,
     InvalidValueError,
 )
-from kroton.compile.debugmode.recorder import Recorder, Replacement
+from kroton.compile.debugmode.recorder import Recorder
+from kroton.compile.debugmode.replaced import Replaced, value_of
 from kroton.compile.debugmode.reproduce import save_case
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.destroyhandler import DestroyHandler
 from kroton.graph.fg import FunctionGraph, InconsistencyError
-from kroton.graph.traversal import toposort
 from kroton.linking.errors import explain
 from kroton.linking.hooks import Hook, Observer
 from kroton.linking.kernels import select_kernel
@@ -116,12 +116,10 @@ class CheckedRun:
         self.kinds = [
             "py" if k is None else ("c&py" if chosen.check_py_code else "c") for k in self.kernels
         ]
-        self.seen: list[set[Any]] = [set() for _ in order]
+        self.seen: list[dict[Any, int]] = [{} for _ in order]
         recorder = next((f for f in fgraph.features if isinstance(f, Recorder)), None)
-        self.replacements: list[Replacement] = recorder.replacements if recorder else []
-        final = set(order)
-        roots = [v for r in self.replacements for v in (r.old, r.new)]
-        self.former = [node for node in toposort(roots) if node not in final]
+        self.replaced = Replaced(recorder, fgraph, order) if recorder is not None else None
+        self.calls = 0
 
     def __call__(self, inputs: list[Any], storage: list[list[Any]]) -> None:
         values: dict[Variable, Any] = dict(zip(self.inputs, inputs))
@@ -130,7 +128,7 @@ class CheckedRun:
             checks.check_value(v, x, "the caller", finite)
         suspect: tuple[InvalidValueError, Apply, list[Any]] | None = None
         for k, node in enumerate(self.order):
-            arguments = [_value(v, values) for v in node.inputs]
+            arguments = [value_of(v, values) for v in node.inputs]
             if self.observer is not None:
                 self.observer.before(k, arguments)
             started = perf_counter()
@@ -151,13 +149,19 @@ class CheckedRun:
                         suspect = error, node, arguments
             if self.observer is not None:
                 self.observer.after(k, arguments, outputs, perf_counter() - started)
-        self._check_replacements(values)
+        if self.replaced is not None:
+            self.calls += 1
+            try:
+                self.replaced.check(values, self.calls & (self.calls - 1) == 0)
+            except BadOptimization as error:
+                self._save(error, self.replaced.guilty, values)
+                raise
         if suspect is not None:
             self._save(*suspect)
             raise suspect[0]
         given = {id(x) for x in inputs}
         for cell, v in zip(storage, self.outputs):
-            x = _value(v, values)
+            x = value_of(v, values)
             shares = isinstance(x, np.ndarray) and (id(x) in given or not x.flags.writeable)
             cell[0] = x.copy() if shares else x
 
@@ -167,56 +171,18 @@ class CheckedRun:
         signature = tuple(
             (x.shape, x.strides) if isinstance(x, np.ndarray) else None for x in inputs
         )
-        fresh = signature not in self.seen[k]
-        outputs = self.options.checks.run(node, self.kernels[k], inputs, fresh, known)
-        if fresh and len(self.seen[k]) < 1000:
-            self.seen[k].add(signature)
-        return outputs
-
-    def _check_replacements(self, values: dict[Variable, Any]) -> None:
-        if not self.replacements:
-            return
-        for node in self.former:
-            try:
-                arguments = [_value(v, values) for v in node.inputs]
-                destroyed = {i for p in node.op.destroy_map.values() for i in p}
-                arguments = [
-                    x.copy() if i in destroyed and isinstance(x, np.ndarray) else x
-                    for i, x in enumerate(arguments)
-                ]
-                cells: list[list[Any]] = [[None] for _ in node.outputs]
-                node.op.perform(node, arguments, cells)
-            except Exception:  # what was replaced may be undefined where its replacement is not
-                continue
-            for v, cell in zip(node.outputs, cells):
-                if cell[0] is not None:
-                    values[v] = cell[0]
-        for event in self.replacements:
-            try:
-                old, new = _value(event.old, values), _value(event.new, values)
-            except KeyError:
-                continue
-            if isinstance(new, np.ndarray) and isinstance(old, np.ndarray):
-                worse = new.dtype.kind in "fc" and not _at_least_as_finite(old, new)
-            else:
-                worse = False
-            if worse or not checks.close(event.old, old, new, remove_undefined=True):
-                error = BadOptimization(
-                    event.old, event.new, old, new, event.reason, event.old_graph, event.new_graph
-                )
-                self._save(error, event, values)
-                raise error
+        seen = self.seen[k]
+        times = seen.get(signature, 0)
+        if times or len(seen) < 1000:
+            seen[signature] = times + 1
+        if times == 0:
+            effort = Effort.EVERYTHING
+        elif times & (times - 1) == 0:  # the second, third, fifth, ninth, ... time
+            effort = Effort.GUARDED
+        else:
+            effort = Effort.ONCE
+        return self.options.checks.run(node, self.kernels[k], inputs, effort, known)
 
     def _save(self, error: DebugModeError, what: Any, values: Any) -> None:
         options = self.options
         save_case(error, what, values, options.checks, options.directory, options.minimize)
-
-
-def _at_least_as_finite(old: np.ndarray, new: np.ndarray) -> bool:
-    if old.shape != new.shape:
-        return True
-    return bool((np.isfinite(new) | ~np.isfinite(old)).all())
-
-
-def _value(v: Variable, values: Mapping[Variable, Any]) -> Any:
-    return v.data if isinstance(v, Constant) else values[v]

@@ -28,7 +28,7 @@ class Replacement:
 
 
 class Recorder(Feature):
-    """Remembers every Apply a graph ever had, and each replacement once.
+    """Remembers the Applys that were written, and each replacement once.
 
     Parameters
     ----------
@@ -39,16 +39,13 @@ class Recorder(Feature):
 
     def __init__(self, graphs: bool = True) -> None:
         self.graphs = graphs
-        self.nodes: dict[Apply, None] = {}
+        self.written: set[Apply] = set()
         self.replacements: list[Replacement] = []
         self.events: list[str] = []
         self._seen: set[tuple[Variable, Variable]] = set()
 
     def on_attach(self, fgraph: FunctionGraph) -> None:
-        self.nodes.update(fgraph.apply_nodes)
-
-    def on_import(self, fgraph: FunctionGraph, node: Apply, reason: str | None) -> None:
-        self.nodes[node] = None
+        self.written.update(fgraph.apply_nodes)
 
     def on_change_input(
         self, fgraph: FunctionGraph, node: Any, i: int, old: Variable, new: Variable,
