@@ -44,6 +44,8 @@ for _table in (
     "crossentropy",
     "likelihood",
     "factors",
+    "textbook",
+    "products",
     "stabilization",
     "specialization",
     "blas",

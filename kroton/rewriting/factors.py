@@ -44,6 +44,8 @@ class Product:
     below: list[Any] = field(default_factory=list)
     stabilized: bool = False
     """Whether exponentials that could overflow became a sigmoid."""
+    numbers: int = 0
+    """How many constants the coefficient was gathered from."""
 
     def cost(self) -> int:
         """How many factors there are."""
@@ -91,6 +93,8 @@ def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Pr
         value = uniform_value(v) if isinstance(v, Constant) else None
         if value is not None and value.dtype.kind == "f" and value != 0:
             number = float(value)
+            # The 1 of a reciprocal and the -1 of a sign are no factors.
+            found.numbers += number not in (1.0, -1.0)
             found.coefficient *= number if is_above else 1 / number
             continue
         whole = shared or v is var or len(fgraph.variables.get(v, ())) <= 1
@@ -208,7 +212,7 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     if found is None:
         return None
     less = reduced(found)
-    changed = less.cost() < found.cost()
+    changed = less.cost() < found.cost() or found.numbers > 1
     dtype = out.type.dtype
     if not changed:
         # Products that others use too are opened only where that pays here.

@@ -8,6 +8,7 @@ import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize, stabilize
 from kroton.rewriting.shape import extent
 from kroton.tensor.dimshuffle import DimShuffle
@@ -118,6 +119,9 @@ def softmax_of_shifted(fgraph: FunctionGraph, node: Apply) -> Any:
     if difference is None:
         return None
     x, m = difference.inputs
+    if uniform_value(m) is not None and len(fgraph.variables[shifted]) > 1:
+        # The shift is computed for others, mostly together with x.
+        return None
     axis, ndim = node.op.axis, shifted.type.ndim
     if x.type.ndim != ndim or x.type.broadcastable != shifted.type.broadcastable:
         return None
@@ -233,10 +237,25 @@ def log_sum_exp(fgraph: FunctionGraph, node: Apply) -> Any:
 
 
 def _is_shifted(x: Variable, axis: int) -> bool:
-    """Whether something has been subtracted along the axis already."""
+    """Whether a maximum has been subtracted along the axis already."""
     difference = _owner(x, "sub")
     if difference is None:
         return False
     m = difference.inputs[1]
     place = axis - (x.type.ndim - m.type.ndim)
-    return bool(place < 0 or m.type.shape[place] == 1)
+    return (place < 0 or m.type.shape[place] == 1) and _is_largest(m)
+
+
+def _is_largest(m: Variable) -> bool:
+    """Whether `m` is a maximum, perhaps with infinities replaced or dimensions put back."""
+    node = m.owner
+    while node is not None:
+        if type(node.op) is CAReduce:
+            return bool(node.op.scalar_op == scalar.maximum)
+        if type(node.op) is DimShuffle:
+            node = node.inputs[0].owner
+        elif type(node.op) is Elemwise and node.op.name == "switch":
+            node = node.inputs[2].owner
+        else:
+            return False
+    return False

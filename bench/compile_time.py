@@ -1,0 +1,161 @@
+"""How long `function()` takes, beside JAX's first call and PyTensor's `function`.
+
+    python bench/compile_time.py             # the training steps, with the peers installed
+    python bench/compile_time.py --growth    # chains and trees of 100 to 100 000 Applys
+    python bench/compile_time.py --passes    # what each pass costs in either mode
+
+A new graph is made for each time; what is timed is the call of `function` (for JAX, the first
+call of the jitted step, which traces and compiles). Times are the least of several, after one
+that is not counted. Ratios are the peer's time over Kroton's in the same run; only they compare
+across machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from training_steps import MODELS, Library
+
+SIZES = (100, 1_000, 10_000, 100_000)
+
+
+def least(once: Callable[[], float], repeats: int) -> float:
+    """The least of `repeats` times, after one that is not counted."""
+    once()
+    return min(once() for _ in range(repeats))
+
+
+def function_time(library: Library, name: str, **options: Any) -> float:
+    """The seconds that `function` takes for a model."""
+    inputs, output, updates = MODELS[name](library)
+    started = perf_counter()
+    library.function(inputs, output, updates=updates, **options)
+    return perf_counter() - started
+
+
+def jax_time(name: str) -> float:
+    """The seconds of the first call of the step, jitted anew."""
+    import jax
+    from jax_steps import STEPS
+
+    cost, parameters, data = STEPS[name]()
+
+    def step(p: Any, *values: Any) -> Any:
+        value, gradients = jax.value_and_grad(cost)(p, *values)
+        return value, [a - 0.1 * g for a, g in zip(p, gradients)]
+
+    jitted = jax.jit(step)
+    started = perf_counter()
+    jax.block_until_ready(jitted(parameters, *data))
+    return perf_counter() - started
+
+
+def models(repeats: int) -> None:
+    """Print a table of the training steps."""
+    ours = Library.kroton()
+    peers: dict[str, Callable[[str], float]] = {}
+    if importlib.util.find_spec("jax") is not None:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        peers["JAX"] = jax_time
+    if importlib.util.find_spec("pytensor") is not None:
+        theirs = Library.pytensor()
+        peers["PyTensor"] = lambda name: function_time(theirs, name)
+    print(f"{'function(), ms':24}{'fast_run':>10}{'fast_compile':>14}", end="")
+    print("".join(f"{peer:>12}{'ratio':>8}" for peer in peers))
+    for name in MODELS:
+        fast = least(lambda: function_time(ours, name, mode="FAST_RUN"), repeats)
+        cheap = least(lambda: function_time(ours, name, mode="FAST_COMPILE"), repeats)
+        print(f"{name:24}{1e3 * fast:10.1f}{1e3 * cheap:14.1f}", end="")
+        for time in peers.values():
+            seconds = least(lambda: time(name), 2)
+            print(f"{1e3 * seconds:12.0f}{seconds / fast:8.1f}", end="", flush=True)
+        print()
+
+
+def chain(n: int) -> tuple[list[Any], Any]:
+    """`n` elementwise Applys one after the other."""
+    import kroton.tensor as T
+
+    x = T.dvector("x")
+    out = x
+    operations = (T.tanh, T.sin, T.exp, T.sqr)
+    for k in range(n):
+        out = operations[k % 4](out)
+    return [x], out
+
+
+def tree(n: int) -> tuple[list[Any], Any]:
+    """A balanced tree of additions with about `n` Applys."""
+    import kroton.tensor as T
+
+    x = T.dvector("x")
+    level = [T.tanh(x * (k + 2.0)) for k in range(max(n // 3, 1))]
+    while len(level) > 1:
+        level = [sum(level[k : k + 2][1:], level[k]) for k in range(0, len(level), 2)]
+    return [x], level[0]
+
+
+def growth() -> None:
+    """Print how the time of `function` grows with the graph."""
+    import kroton
+
+    print(f"{'Applys':>8}" + "".join(f"{shape + ' ' + mode:>22}{'growth':>8}"
+          for shape in ("chain", "tree") for mode in ("fast_run", "fast_compile")))  # fmt: skip
+    before: dict[Any, float] = {}
+    for n in SIZES:
+        print(f"{n:8}", end="")
+        for make in (chain, tree):
+            for mode in ("FAST_RUN", "FAST_COMPILE"):
+                best = float("inf")
+                for _ in range(3 if n < 50_000 else 1):
+                    inputs, output = make(n)
+                    started = perf_counter()
+                    kroton.function(inputs, output, mode=mode)
+                    best = min(best, perf_counter() - started)
+                grown = best / before[make, mode] if (make, mode) in before else float("nan")
+                before[make, mode] = best
+                print(f"{1e3 * best:20.1f}ms{grown:8.1f}", end="", flush=True)
+        print()
+
+
+def passes(repeats: int) -> None:
+    """Print the milliseconds of each pass, summed over the models."""
+    from kroton.compile.profiling import ProfileMode
+
+    ours = Library.kroton()
+    for mode in ("fast_run", "fast_compile"):
+        best: dict[str, float] = {}
+        for _ in range(repeats + 1):
+            profiled = ProfileMode(optimizer=mode)
+            for name in MODELS:
+                function_time(ours, name, mode=profiled)
+            for pass_name, cost in profiled.stats.passes().items():
+                best[pass_name] = min(cost.seconds, best.get(pass_name, float("inf")))
+        print(mode, ", ".join(f"{name} {1e3 * s:.1f} ms" for name, s in best.items()))
+
+
+def main() -> None:
+    """Parse arguments and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--growth", action="store_true", help="chains and trees of many sizes")
+    parser.add_argument("--passes", action="store_true", help="the time of each pass")
+    parser.add_argument("--repeats", type=int, default=7)
+    chosen = parser.parse_args()
+    np.seterr(all="ignore")
+    if chosen.growth:
+        growth()
+    elif chosen.passes:
+        passes(chosen.repeats)
+    else:
+        models(chosen.repeats)
+
+
+if __name__ == "__main__":
+    main()
