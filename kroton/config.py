@@ -178,7 +178,7 @@ def _unknown(name: str) -> str:
 
     close = difflib.get_close_matches(name, _SETTINGS, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"there is no setting {name!r}{hint}"
+    return f"there is no setting {name!r}{hint}; there are {', '.join(_SETTINGS)}"
 
 
 def _pairs_of_flags(flags: str) -> Iterator[tuple[str, str]]:

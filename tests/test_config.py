@@ -47,6 +47,8 @@ def test_unknown_settings_cannot_be_read_or_written():
         config.profil  # noqa: B018
     with pytest.raises(AttributeError, match=r"no setting 'DebugMode.patienc'"):
         config.DebugMode.patienc = 3
+    with pytest.raises(AttributeError, match=r"no setting 'zzz'; there are .*linker.*optimizer"):
+        config.change_flags(zzz=1).__enter__()
 
 
 def test_bad_values_are_refused_and_the_old_one_stays():

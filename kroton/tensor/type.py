@@ -114,7 +114,8 @@ class TensorType(Type):
 
         Conversions that keep every value are made (int32 to float64, a list, a Python number);
         those that may lose are refused unless `allow_downcast`, except that Python floats may
-        become float32. An array that fits is returned as it is, without a copy.
+        become float32, rounded, if they are within its range. An array that fits is returned as
+        it is, without a copy.
 
         Raises
         ------
@@ -181,7 +182,10 @@ class TensorType(Type):
         elif (
             weak and allow_downcast is None and array.dtype.kind + wanted.kind in ("ff", "fc", "cc")
         ):
-            return array.astype(wanted)
+            with np.errstate(over="ignore"):
+                converted = array.astype(wanted)
+            if np.array_equal(np.isfinite(converted), np.isfinite(array)):
+                return converted
         raise TypeError(
             f"expected {self.dtype} values, got {_described(data)} of dtype {array.dtype}, "
             "which cannot be converted without losing value; cast it yourself, "

@@ -554,3 +554,11 @@ def test_deep_chains_compile_and_run():
     for _ in range(20_000):
         value = np.sin(value)
     np.testing.assert_allclose(f(0.5), value, rtol=1e-9)
+
+
+def test_a_float_beyond_the_range_of_float32_is_refused_not_made_infinite(mode):
+    x = T.fvector("x")
+    f = kroton.function([x], x, mode=mode)
+    with pytest.raises(TypeError, match="cannot be converted without losing value"):
+        f([1e300])
+    np.testing.assert_array_equal(f([0.1, np.inf]), np.array([0.1, np.inf], "float32"))
