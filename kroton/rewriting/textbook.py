@@ -69,15 +69,15 @@ def sum_of_centred(fgraph: FunctionGraph, node: Apply) -> Any:
             continue
         name = _name(factor)
         if name in ("mul", "neg"):
-            factors.extend(factor.owner.inputs)  # type: ignore[union-attr]
+            factors.extend(factor.owner.inputs)
         elif name == "true_div":
-            above, below = factor.owner.inputs  # type: ignore[union-attr]
+            above, below = factor.owner.inputs
             factors.append(above)
             place = axes[0] - (ndim - below.type.ndim)
             if not (place < 0 or below.type.shape[place] == 1):
                 return None
         elif name == "sub" and factor.type.ndim == ndim:
-            x, m = factor.owner.inputs  # type: ignore[union-attr]
+            x, m = factor.owner.inputs
             if x.type.ndim != ndim or not _is_mean(fgraph, m, x, axes):
                 return None
             centred += 1
