@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -70,11 +71,11 @@ def models(repeats: int) -> None:
     print(f"{'function(), ms':24}{'fast_run':>10}{'fast_compile':>14}", end="")
     print("".join(f"{peer:>12}{'ratio':>8}" for peer in peers))
     for name in MODELS:
-        fast = least(lambda: function_time(ours, name, mode="FAST_RUN"), repeats)
-        cheap = least(lambda: function_time(ours, name, mode="FAST_COMPILE"), repeats)
+        fast = least(partial(function_time, ours, name, mode="FAST_RUN"), repeats)
+        cheap = least(partial(function_time, ours, name, mode="FAST_COMPILE"), repeats)
         print(f"{name:24}{1e3 * fast:10.1f}{1e3 * cheap:14.1f}", end="")
         for time in peers.values():
-            seconds = least(lambda: time(name), 2)
+            seconds = least(partial(time, name), 2)
             print(f"{1e3 * seconds:12.0f}{seconds / fast:8.1f}", end="", flush=True)
         print()
 
