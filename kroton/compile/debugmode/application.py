@@ -111,7 +111,8 @@ class Checks:
         if run is not None and not self.check_py_code:
             return None
         try:
-            return runs(node, perform, "perform", inputs)
+            outputs: list[Any] = runs(node, perform, "perform", inputs)
+            return outputs
         except DebugModeError:
             raise
         except Exception as error:
