@@ -22,7 +22,7 @@ from kroton.compile.debugmode.errors import (
 from kroton.compile.debugmode.recorder import Recorder
 from kroton.compile.debugmode.replaced import Replaced, value_of
 from kroton.compile.debugmode.reproduce import save_case
-from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.basic import Apply, Variable
 from kroton.graph.destroyhandler import DestroyHandler
 from kroton.graph.fg import FunctionGraph, InconsistencyError
 from kroton.linking.errors import explain
