@@ -11,9 +11,9 @@ busy machine is fair to both. Ratios of one run compare; times of different mach
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -33,7 +33,7 @@ def step(hidden: int, mode: str) -> Any:
     x, y, index = T.dmatrix("x"), T.lvector("y"), T.lscalar("index")
     widths = [PIXELS, hidden, CLASSES] if hidden else [PIXELS, CLASSES]
     parameters, layer = [], x
-    for k, (a, b) in enumerate(itertools.pairwise(widths)):
+    for k, (a, b) in enumerate(pairwise(widths)):
         w = kroton.shared(rng.normal(0, a**-0.5, (a, b)), name=f"w{k}")
         bias = kroton.shared(np.zeros(b), name=f"b{k}")
         parameters += [w, bias]

@@ -138,7 +138,6 @@ class RewriteCase(Case):
         """Cut both graphs where they meet: there lie the inputs of the smallest case."""
         common = set(ancestors([new])) & set(ancestors([old]))
         common.discard(old)
-        common.discard(new)
         frontier = [
             v
             for v in ancestors([old, new], common)
@@ -188,7 +187,7 @@ def shrink(case: Case) -> Case:
             break
     changed = True
     rounds = 0
-    while changed and rounds < 60:
+    while changed and rounds < 200:
         changed = False
         rounds += 1
         for values in _smaller(case.values()):
@@ -208,19 +207,21 @@ def shrink(case: Case) -> Case:
 
 
 def _smaller(values: Sequence[Any]) -> Iterator[list[Any]]:
-    """The inputs with an extent, wherever it occurs, cut to a half or by one."""
+    """The inputs with an extent, wherever it occurs, cut at an end: by a half, a quarter, ..."""
     extents = dict.fromkeys(
-        n for x in values if isinstance(x, np.ndarray) for n in x.shape if n > 1
+        n for x in values if isinstance(x, np.ndarray) for n in x.shape if n > 0
     )
     for n in sorted(extents, reverse=True):
-        cuts = [slice(0, n // 2), slice(n // 2, n), slice(0, n - 1), slice(1, n)]
-        for cut in dict.fromkeys((c.start, c.stop) for c in cuts):
-            yield [
-                x[tuple(slice(*cut) if e == n else slice(None) for e in x.shape)]
-                if isinstance(x, np.ndarray)
-                else x
-                for x in values
-            ]
+        less = max(n // 2, 1)
+        while less:
+            for kept in (slice(0, n - less), slice(less, n)):
+                yield [
+                    x[tuple(kept if e == n else slice(None) for e in x.shape)]
+                    if isinstance(x, np.ndarray)
+                    else x
+                    for x in values
+                ]
+            less //= 2
 
 
 def _simpler(x: Any) -> Iterator[Any]:
