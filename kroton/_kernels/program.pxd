@@ -48,4 +48,5 @@ cdef class Program:
     cdef int timed(self, PyObject **frame, Py_ssize_t *position) except -1
     cdef int observed(self, PyObject **frame, Py_ssize_t *position) except -1
     cdef int protect(self, PyObject **frame, Py_ssize_t k, bint certain) except -1
+    cdef int thaw(self, PyObject **frame, Py_ssize_t k) except -1
     cdef list execute(self, tuple arguments)

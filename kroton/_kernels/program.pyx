@@ -11,6 +11,7 @@ of them starts, each must have promised (`Kernel.check`) that it will succeed, o
 copy; and a value that anybody but its shared variable and this frame refers to is copied first.
 """
 import threading
+from copy import deepcopy
 
 cimport numpy as cnp
 from cpython.object cimport PyObject
@@ -167,6 +168,7 @@ cdef inline int run_all(
         if k == self.commit:
             for stop in range(k, self.n_kernels):
                 position[0] = stop
+                self.thaw(frame, stop)
                 answer = (<Kernel> self.runs[stop]).check(frame)
                 self.protect(frame, stop, answer == 1)
             position[0] = k
@@ -188,6 +190,20 @@ cdef inline int run_all(
             d += 1
         if k < self.commit:
             PyErr_CheckSignals()
+    return 0
+
+
+cdef int put_copy(PyObject **frame, Py_ssize_t cell) except -1:
+    """Replace the value in a cell by a copy, whatever its Type."""
+    cdef PyObject *old = frame[cell]
+    cdef object copy
+    if cnp.PyArray_Check(<object> old):
+        copy = cnp.PyArray_NewCopy(<cnp.ndarray> old, cnp.NPY_KEEPORDER)
+    else:
+        copy = deepcopy(<object> old)
+    Py_INCREF(copy)
+    frame[cell] = <PyObject *> copy
+    Py_XDECREF(old)
     return 0
 
 
@@ -326,16 +342,22 @@ cdef class Program:
         """Copy what kernel k writes over if somebody else refers to it, or if k might fail."""
         cdef Py_ssize_t g = self.guard_ends[k - 1] if k > 0 else 0
         cdef Py_ssize_t cell
-        cdef PyObject *old
-        cdef object copy
         while g < self.guard_ends[k]:
             cell = self.guard_cells[g]
             if not certain or Py_REFCNT(frame[cell]) > self.guard_cells[g + 1]:
-                copy = cnp.PyArray_NewCopy(<cnp.ndarray> frame[cell], cnp.NPY_KEEPORDER)
-                old = frame[cell]
-                Py_INCREF(copy)
-                frame[cell] = <PyObject *> copy
-                Py_XDECREF(old)
+                put_copy(frame, cell)
+            g += 2
+        return 0
+
+    cdef int thaw(self, PyObject **frame, Py_ssize_t k) except -1:
+        """Copy what kernel k writes over where it is read-only, as a borrowed value may be."""
+        cdef Py_ssize_t g = self.guard_ends[k - 1] if k > 0 else 0
+        cdef PyObject *value
+        while g < self.guard_ends[k]:
+            value = frame[self.guard_cells[g]]
+            if cnp.PyArray_Check(<object> value):
+                if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> value):
+                    put_copy(frame, self.guard_cells[g])
             g += 2
         return 0
 

@@ -1,6 +1,8 @@
 """Results and state share no memory that a later call could overwrite."""
 
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import kroton
 import kroton.tensor as T
 from kroton.compile.mode import Mode
+from kroton.graph import Apply, Op, Variable
 
 MODES = [Mode(linker=k, optimizer=o) for k in ("py", "c|py") for o in (None, "fast_run")]
 
@@ -46,3 +49,39 @@ def test_an_update_reads_a_value_before_another_update_overwrites_it(mode: Mode)
     expected[:-2:2] += (e / e.sum(axis=1, keepdims=True))[:-2:2]
     np.testing.assert_allclose(a.get_value(), expected)
     np.testing.assert_array_equal(b.get_value(), 0.5)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_borrowed_read_only_value_can_be_updated_and_stays_as_it_is(mode: Mode) -> None:
+    lent = np.broadcast_to(np.ones(1), (4,))
+    s = kroton.shared(lent, borrow=True)
+    f = kroton.function([], [], updates=[(s, T.inc_subtensor(s[0], 1.0))], mode=mode)
+    f()
+    f()
+    np.testing.assert_array_equal(s.get_value(), [3, 1, 1, 1])
+    np.testing.assert_array_equal(lent, 1)
+
+
+@dataclass(frozen=True)
+class Append(Op):
+    """Append 1 to a list, in place."""
+
+    destroy_map = {0: [0]}
+
+    def make_node(self, x: Variable) -> Apply:
+        return Apply(self, [x], [x.type()])
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        inputs[0].append(1)
+        output_storage[0][0] = inputs[0]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_state_that_is_no_array_is_copied_too_while_an_update_may_fail(mode: Mode) -> None:
+    s = kroton.shared([0])
+    held = s.get_value(borrow=True)
+    f = kroton.function([], [], updates=[(s, Append()(s))], mode=mode)
+    f()
+    f()
+    assert s.get_value() == [0, 1, 1]
+    assert held == [0]
