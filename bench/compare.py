@@ -2,6 +2,7 @@
 
     python bench/compare.py            # all cases, all engines that are installed
     python bench/compare.py --quick    # seconds; Kroton and NumPy only
+    python bench/compare.py --only step
     python bench/compare.py --json results.json
 
 Each time is the least of several; each ratio is the engine's time over Kroton's in the same
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -71,7 +73,7 @@ def first_result(prepare: Callable[[], Work | None], repeats: int) -> float | No
 
 
 def imports(engines: list[Engine], repeats: int) -> Row:
-    """Each library's import, in a process of its own."""
+    """The import of each library, in a process of its own."""
     row = Row("import")
     program = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
     for engine in engines:
@@ -81,47 +83,52 @@ def imports(engines: list[Engine], repeats: int) -> Row:
     return row
 
 
-def rows(engines: list[Engine], quick: bool) -> Iterator[Row]:
-    """Measure all cases."""
+def rows(engines: list[Engine], quick: bool, only: str) -> Iterator[Row]:
+    """Measure the cases whose names the regular expression `only` finds."""
     budget = 0.02 if quick else 0.5
 
-    def steady(case: str, prepare: Callable[[Engine], Work | None]) -> Row:
+    def steady(case: str, prepare: Callable[[Engine], Work | None]) -> Iterator[Row]:
+        if not re.search(only, case):
+            return
         row = Row(case)
         for engine in engines:
             work = prepare(engine)
             if work is not None:
                 row.seconds[engine.name] = least(work, budget)
-        return row
+        yield row
 
-    def first(case: str, prepare: Callable[[Engine], Work | None]) -> Row:
+    def first(case: str, prepare: Callable[[Engine], Work | None]) -> Iterator[Row]:
+        if not re.search(only, case):
+            return
         row = Row(case)
         for engine in engines:
             if engine.name not in ("numpy", "numexpr"):
                 seconds = first_result(lambda engine=engine: prepare(engine), 3 if quick else 7)
                 if seconds is not None:
                     row.seconds[engine.name] = seconds
-        return row
+        yield row
 
     logistic, perceptron = Logistic(), Perceptron()
-    yield imports(engines, 2 if quick else 7)
-    yield first("first result: logistic regression step", lambda e: e.logistic(logistic))
-    yield first("first result: 784-500-10 step", lambda e: e.perceptron(perceptron))
+    if re.search(only, "import"):
+        yield imports(engines, 2 if quick else 7)
+    yield from first("first result: logistic regression step", lambda e: e.logistic(logistic))
+    yield from first("first result: 784-500-10 step", lambda e: e.perceptron(perceptron))
 
     five = np.arange(5.0)
-    yield steady("10 * x, 5 elements", lambda e: e.scale(five))
-    yield steady("logistic regression step, 4x10", lambda e: e.logistic(logistic))
-    yield steady("784-500-10 step, batch 20, f32", lambda e: e.perceptron(perceptron))
+    yield from steady("10 * x, 5 elements", lambda e: e.scale(five))
+    yield from steady("logistic regression step, 4x10", lambda e: e.logistic(logistic))
+    yield from steady("784-500-10 step, batch 20, f32", lambda e: e.perceptron(perceptron))
 
     rng = np.random.default_rng(0)
     side = 100 if quick else 1000
     square = rng.normal(size=(side, side)).astype("float32")
-    yield steady(f"softmax {side}x{side} f32", lambda e: e.softmax(square))
+    yield from steady(f"softmax {side}x{side} f32", lambda e: e.softmax(square))
     sizes = (10, 1_000) if quick else (10, 1_000, 100_000, 10_000_000)
     for name, expression in EXPRESSIONS.items():
         for dtype in ("float64", "float32"):
             for size in sizes:
                 a, b = rng.normal(size=(2, size)).astype(dtype)
-                yield steady(
+                yield from steady(
                     f"{name}, {dtype}, {size:.0e}".replace("e+0", "e"),
                     lambda e, x=expression, a=a, b=b: e.elementwise(x, a, b),
                 )
@@ -162,6 +169,7 @@ def main(argv: list[str] | None = None) -> list[Row]:
     """Measure, print the table, return its rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, no peers")
+    parser.add_argument("--only", default="", metavar="REGEX", help="cases to measure")
     parser.add_argument("--json", type=Path, help="also write the results here")
     options = parser.parse_args(argv)
 
@@ -172,7 +180,7 @@ def main(argv: list[str] | None = None) -> list[Row]:
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print(" ".join([f"{'':<62}", f"{names[0]:>9}", *(f"{name:>18}" for name in names[1:])]))
     measured = []
-    for row in rows(engines, options.quick):
+    for row in rows(engines, options.quick, options.only):
         measured.append(row)
         print(line(row, names), flush=True)
     if options.json is not None:
