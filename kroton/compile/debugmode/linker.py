@@ -55,7 +55,8 @@ class DebugLinker(Linker):
         cells = list(input_cells or [None] * len(fgraph.inputs))
         order = fgraph.toposort()
         check_inplace(fgraph, order)
-        observer = Observer(hooks, order) if hooks else None
+        watching = [h for h in hooks if _watches_applies(h)]
+        observer = Observer(watching, order) if watching else None
         run = CheckedRun(self, fgraph, order, observer)
         n_in, n_out = len(fgraph.inputs), len(fgraph.outputs)
         kernel = CallableKernel(run, n_in, n_out, "DebugMode")
@@ -68,6 +69,12 @@ class DebugLinker(Linker):
             updates=[(cell, n_in + k) for k, cell in updates.items()],
         )
         return Linked(program, order, run.kinds, observer)
+
+
+def _watches_applies(hook: Hook) -> bool:
+    """Whether there is anything to tell it about an Apply."""
+    kind = type(hook)
+    return kind.before_apply is not Hook.before_apply or kind.after_apply is not Hook.after_apply
 
 
 def check_inplace(fgraph: FunctionGraph, order: Sequence[Apply]) -> None:
