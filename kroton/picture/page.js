@@ -154,7 +154,7 @@ function pick(k, move) {
     html("dt", name, list);
     html("dd", shown(value), list).style.whiteSpace = "pre-wrap";
   }
-  markRow();
+  if (!markRow() && data.tables.length) table();
 }
 
 // ---- one call --------------------------------------------------------------------------
@@ -184,6 +184,8 @@ function timeline() {
 
 let current = 0;
 const sorting = data.tables.map(() => null);
+const FEW = 200;           // rows that are shown until somebody asks for all
+let all = false;
 
 function table() {
   const { columns, rows } = data.tables[current];
@@ -216,6 +218,15 @@ function table() {
   const body = html("tbody", undefined, element);
   const at = columns.findIndex((c) => c.name === "Apply");
   const of = columns.findIndex((c) => c.name === "function");
+  const count = chosen.length;
+  if (!all && count > FEW) {
+    const few = chosen.slice(0, FEW);
+    // The row of what has been picked is always there.
+    if (at >= 0 && picked >= 0) {
+      few.push(...chosen.slice(FEW).filter((row) => row[at] === picked && row[of] === graph.name));
+    }
+    chosen = few;
+  }
   for (const row of chosen) {
     const line = html("tr", undefined, body, "row");
     columns.forEach((c, k) => {
@@ -234,14 +245,21 @@ function table() {
     }
   }
   $("tables").replaceChildren(element);
+  if (chosen.length < count) {
+    const more = html("button", `show all ${count} rows`, $("tables"));
+    more.id = "more";
+    more.addEventListener("click", () => { all = true; table(); });
+  }
   markRow();
 }
 function markRow() {
   for (const row of document.querySelectorAll("tr.picked")) row.classList.remove("picked");
-  if (picked < 0 || graph.nodes[picked].kind !== "apply") return;
+  if (picked < 0 || graph.nodes[picked].kind !== "apply") return true;
+  let marked = false;
   for (const row of document.querySelectorAll(`tr[data-position="${picked}"]`)) {
-    if (row.dataset.graph === graph.name) row.classList.add("picked");
+    if (row.dataset.graph === graph.name) { row.classList.add("picked"); marked = true; }
   }
+  return marked;
 }
 function tabs() {
   $("tabs").hidden = !data.tables.length;
@@ -273,9 +291,18 @@ function search() {
   if (data.tables.length) table();
 }
 let hit = -1;
-$("search").addEventListener("input", () => { hit = -1; search(); });
+let waiting = 0;
+$("search").addEventListener("input", () => {
+  hit = -1;
+  all = false;
+  clearTimeout(waiting);
+  waiting = setTimeout(search, 120);
+});
 $("search").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !hits.length) return;
+  if (event.key !== "Enter") return;
+  clearTimeout(waiting);
+  if (hit < 0) search();
+  if (!hits.length) return;
   hit = (hit + 1) % hits.length;
   pick(hits[hit], true);
 });
