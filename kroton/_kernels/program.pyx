@@ -459,6 +459,14 @@ cdef class Program:
         with self.lock:
             return self.execute(arguments)
 
+    def __repr__(self):
+        """The kernels in order, each with the cells that it reads and writes."""
+        lines = [f"Program of {self.n_kernels} kernels on {self.n_cells} cells"]
+        for k, kernel in enumerate(self.kernels):
+            what = self.labels[k] if self.labels is not None else repr(kernel)
+            lines.append(f"{k:4d}  {what}  {list(kernel.in_cells)} -> {list(kernel.out_cells)}")
+        return "\n".join(lines)
+
     def __reduce__(self):
         raise TypeError("a Program cannot be pickled; pickle the function that it belongs to")
 

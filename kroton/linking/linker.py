@@ -184,6 +184,9 @@ class Linker:
                 error._kroton_node = order[position]  # type: ignore[attr-defined]
 
         program.on_error = on_error
+        program.labels = tuple(
+            f"[{kind}] {node.op} by {kernel!r}" for kind, node, kernel in zip(kinds, order, kernels)
+        )
         linked = Linked(program, order, kinds, None, storage)
         if hooks:
             linked.observer = Observer(hooks, order)

@@ -57,6 +57,14 @@ def test_each_linker_chooses_as_it_says():
     assert kinds == {"py": {"py"}, "c": {"c"}, "c|py": {"c"}, "c&py": {"c&py"}}
 
 
+def test_a_program_lists_its_kernels():
+    x, y = expression()
+    text = str(kroton.function([x], y, mode=kroton.Mode("c|py")).program)
+    assert text.startswith("Program of ")
+    assert "[c] Dot22 by DotKernel" in text
+    assert "->" in text
+
+
 def test_linker_c_lists_every_apply_without_a_kernel():
     x = T.dvector("x")
     with pytest.raises(gof.MissingKernelError) as caught:
