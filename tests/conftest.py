@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 import kroton
 
@@ -18,3 +21,10 @@ def pytest_configure() -> None:
 def pytest_report_header() -> str:
     """Say which kroton is tested: an installed wheel, or a source tree."""
     return f"kroton: {kroton.__version__} from {kroton.__file__}"
+
+
+@pytest.fixture
+def nan_is_meant() -> Iterator[None]:
+    """For tests of what NaN and inf become: DebugMode lets them pass."""
+    with kroton.config.change_flags(DebugMode__check_finite=False):
+        yield
