@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -105,7 +105,8 @@ class Checks:
 
     def _expected(
         self, node: Apply, perform: checks.Runner, run: checks.Runner | None, who: str,
-        inputs: Sequence[Any], runs: Any,
+        inputs: Sequence[Any],
+        runs: Callable[[Apply, checks.Runner, str, Sequence[Any]], list[Any]],
     ) -> list[Any] | None:  # fmt: skip
         """What `perform` gives, if it is asked; an error of its own must be the kernel's too."""
         if run is not None and not self.check_py_code:
