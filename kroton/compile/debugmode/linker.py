@@ -72,8 +72,10 @@ class DebugLinker(Linker):
 
 
 def _watches_applies(hook: Hook) -> bool:
-    """Whether there is anything to tell it about an Apply."""
+    """Whether it listens to each Apply, or reads what has been counted of them."""
     kind = type(hook)
+    if not hook.needs_values:
+        return True
     return kind.before_apply is not Hook.before_apply or kind.after_apply is not Hook.after_apply
 
 

@@ -62,7 +62,9 @@ def error_of(build: Any, **options: Any) -> DebugModeError:
 
 def run(code: str, *paths: Path) -> str:
     """Run a program in a new process; it must fail. Returns what it says."""
-    path = os.pathsep.join([*map(str, paths), os.environ.get("PYTHONPATH", "")])
+    # An empty entry would be the current folder, where the sources shadow what is installed.
+    known = [*map(str, paths), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(entry for entry in known if entry)
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": path},
