@@ -260,11 +260,8 @@ cdef class ARangeKernel(Kernel):
             (<float *> target)[0] = <float> begin
             if n > 1:
                 (<float *> target)[1] = <float> next_value
-        elif self.in_type == cnp.NPY_INT64:
-            z[0] = first
-            if n > 1:
-                z[1] = second
         else:
+            # NumPy's scalars wrap where Python's numbers would be out of bounds.
             z[0] = start[()]
             if n > 1:
                 z[1] = start[()] + step[()]
