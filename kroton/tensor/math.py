@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from kroton import scalar
 from kroton.tensor.elemwise import Elemwise, cast
 
@@ -42,6 +44,53 @@ def _elementwise(name: str, formula: str) -> Any:
     )
     function.op = op
     return function
+
+
+def _comparison(name: str, formula: str) -> Any:
+    """The public function of a comparison, which is exact for every Python integer."""
+    function = _elementwise(name, formula)
+
+    def compare(a: Any, b: Any) -> Any:
+        if type(b) is int:
+            return _compare_integer(name, a, b)
+        if type(a) is int:
+            return _compare_integer(_MIRRORED[name], b, a)
+        return function(a, b)
+
+    compare.__name__ = compare.__qualname__ = name
+    compare.__doc__ = function.__doc__
+    compare.op = function.op  # type: ignore[attr-defined]
+    return compare
+
+
+_MIRRORED = {"eq": "eq", "neq": "neq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+"""The comparison with its two sides exchanged."""
+
+_BEYOND = {
+    "eq": ("lt", "gt"), "lt": ("lt", "le"), "le": ("lt", "le"),
+    "neq": ("ge", "le"), "gt": ("ge", "gt"), "ge": ("ge", "gt"),
+}  # fmt: skip
+"""What to ask of the least, and of the largest integer, instead of one below, and above them."""
+
+
+def _compare_integer(name: str, x: Any, value: int) -> Any:
+    """A comparison of `x` with a Python integer, which need not fit into the dtype of `x`.
+
+    No element is beyond the range of its dtype, so that comparing with the end of the range
+    (`x < least` never holds, `x >= least` always) answers for a value beyond it, as NumPy does.
+    """
+    from kroton.tensor.constant import as_tensor_variable
+
+    op = elementwise[name]
+    x = as_tensor_variable(x)
+    dtype = x.type.numpy_dtype
+    if dtype.kind not in "biu":
+        return op(x, value)
+    range_ = np.iinfo(np.int64 if dtype.kind == "b" else dtype)
+    if range_.min <= value <= range_.max:
+        return op(x, value)
+    end = range_.min if value < range_.min else range_.max
+    return elementwise[_BEYOND[name][value > range_.max]](x, end)
 
 
 def _chained(name: str, formula: str) -> Any:
@@ -124,12 +173,12 @@ round_half_away_from_zero = _elementwise(
 )
 
 # Comparison
-eq = _elementwise("eq", "a == b (bool)")
-neq = _elementwise("neq", "a != b (bool)")
-lt = _elementwise("lt", "a < b (bool)")
-le = _elementwise("le", "a <= b (bool)")
-gt = _elementwise("gt", "a > b (bool)")
-ge = _elementwise("ge", "a >= b (bool)")
+eq = _comparison("eq", "a == b (bool)")
+neq = _comparison("neq", "a != b (bool)")
+lt = _comparison("lt", "a < b (bool)")
+le = _comparison("le", "a <= b (bool)")
+gt = _comparison("gt", "a > b (bool)")
+ge = _comparison("ge", "a >= b (bool)")
 isnan = _elementwise("isnan", "whether x is NaN (bool)")
 isinf = _elementwise("isinf", "whether x is infinite (bool)")
 maximum = _elementwise("maximum", "the larger of a and b; NaN if either is")

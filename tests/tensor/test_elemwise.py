@@ -240,3 +240,21 @@ class TestCompositions:
         np.testing.assert_array_equal(T.clip(x, None, 1).eval(values), [-2, 0, 1])
         with pytest.raises(TypeError, match="at least one bound"):
             T.clip(x, None, None)
+
+
+@pytest.mark.parametrize("name", ["eq", "neq", "lt", "le", "gt", "ge"])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "uint64", "int64"])
+def test_a_comparison_is_exact_for_python_integers_beyond_the_dtype(name, dtype):
+    x = T.vector("x", dtype=dtype)
+    if dtype == "bool":
+        value = np.array([False, True])
+    else:
+        value = np.array([np.iinfo(dtype).min, 0, 7, np.iinfo(dtype).max], dtype)
+    compare = getattr(T, name)
+    for number in (-(2**70), -(2**63) - 1, -129, -1, 0, 7, 255, 256, 2**64 - 1, 2**64, 2**70):
+        f = kroton.function([x], [compare(x, number), compare(number, x)])
+        right, left = f(value)
+        expected = [NUMPY[name](int(v), number) for v in value]
+        mirrored = [NUMPY[name](number, int(v)) for v in value]
+        assert right.tolist() == expected
+        assert left.tolist() == mirrored
