@@ -15,8 +15,9 @@ from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.identity import ViewOp
+from kroton.rewriting.agreement import agreeing
 from kroton.rewriting.engine import stretch
-from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.matching import Match, uniform_value
 from kroton.rewriting.pattern import (
     C,
     abs,
@@ -121,10 +122,16 @@ rule(ge(x.discrete, x), True)
 rule(neq(x.discrete, x), False)
 rule(lt(x.discrete, x), False)
 rule(gt(x.discrete, x), False)
-rule(switch(x, y, y), y)
+rule(switch(x, y, y), lambda m: agreeing(m.fgraph, m.y, m.x), name="switch(x, y, y) -> y")
 rule(switch(x, c, d), d, when=lambda m: m.value("c") == m.value("d"))
-rule(switch(z, x, y), lambda m: m.x if m.value("z") else m.y, name="switch of a constant",
+rule(switch(z, x, y), lambda m: _chosen(m), name="switch of a constant",
      when=lambda m: m.value("z") is not None)  # fmt: skip
+
+
+def _chosen(m: Match) -> Any:
+    """The branch that a constant condition takes, of the shape of all three."""
+    taken, other = (m.x, m.y) if m.value("z") else (m.y, m.x)
+    return agreeing(m.fgraph, taken, m.z, other)
 
 
 @canonicalize.rewriter("cast", name="cast_of_cast")

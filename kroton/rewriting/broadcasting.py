@@ -7,6 +7,7 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import agreeing, same_extent, with_extents
 from kroton.rewriting.engine import fit
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
@@ -28,6 +29,7 @@ def useless_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
     """An alloc that stretches nothing, or one of what is a broadcast itself."""
     value, out = node.inputs[0], node.outputs[0]
     if value.type.broadcastable == out.type.broadcastable:
+        value = with_extents(fgraph, value, node.inputs[1:])
         return value if out.type.in_same_class(value.type) else None
     small = None if isinstance(value, Constant) else _narrow(value)
     return None if small is None else node.op(small, *node.inputs[1:])
@@ -90,7 +92,7 @@ def sink_broadcast(fgraph: FunctionGraph, node: Apply) -> Any:
             continue
         trial = [*current[:k], small, *current[k + 1 :]]
         if max(v.type.ndim for v in trial) == ndim and _stretched(trial, ndim) == wanted:
-            current = trial
+            current = _checked(fgraph, node, current[k], small, trial)
             changed = True
     if changed:
         return _same_op(op, current, out)
@@ -101,10 +103,34 @@ def sink_broadcast(fgraph: FunctionGraph, node: Apply) -> Any:
         if type(owner.op) is not Alloc or inputs[k].type.broadcastable != out.type.broadcastable:
             continue
         inner = _same_op(op, [*inputs[:k], small, *inputs[k + 1 :]], None)
-        if inner is None or inner.type.dtype != out.type.dtype:
+        if inner is None or inner.type.broadcastable == inputs[k].type.broadcastable:
             return None
         return owner.op(inner, *owner.inputs[1:])
     return None
+
+
+def _checked(
+    fgraph: FunctionGraph, node: Apply, wide: Any, small: Any, trial: list[Any]
+) -> list[Any]:
+    """`trial`, with the extents that `small` lacks checked on another operand if necessary."""
+    wide_ndim, missing = wide.type.ndim, wide.type.ndim - small.type.ndim
+    unknown: dict[int, None] = {}
+    for d, extent in enumerate(wide.type.shape):
+        if extent == 1 or (d >= missing and small.type.shape[d - missing] != 1):
+            continue
+        candidates = []
+        for position, v in enumerate(trial):
+            k = d - wide_ndim + v.type.ndim
+            if k >= 0 and v.type.shape[k] != 1:
+                if same_extent(fgraph, wide, d, v, k, node):
+                    break
+                candidates.append(position)
+        else:
+            unknown[candidates[0]] = None
+    return [
+        agreeing(fgraph, v, wide, without=node) if position in unknown else v
+        for position, v in enumerate(trial)
+    ]
 
 
 def _same_op(op: Elemwise, inputs: list[Any], out: Variable | None) -> Any:

@@ -11,14 +11,40 @@ from kroton.graph.fg import FunctionGraph
 from kroton.graph.op import ShapeError
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
+from kroton.tensor.advanced_subtensor import AdvancedIncSubtensor, AdvancedIncSubtensor1
+from kroton.tensor.creation import Alloc
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.nnet.softmax import LogSoftmax, Softmax, SoftmaxGrad
+from kroton.tensor.products import Dot
 from kroton.tensor.reduction import CAReduce
 from kroton.tensor.reshape import Reshape
-from kroton.tensor.shape import MakeVector, Shape, Shape_i, SpecifyShape, Unbroadcast, as_extent
+from kroton.tensor.shape import (
+    AssertShape,
+    MakeVector,
+    Shape,
+    Shape_i,
+    SpecifyShape,
+    Unbroadcast,
+    as_extent,
+)
+from kroton.tensor.subtensor import IncSubtensor
 from kroton.tensor.type import TensorType
 
 T: Any = kroton.tensor
+
+_KEEP_SHAPE = {
+    AdvancedIncSubtensor,
+    AdvancedIncSubtensor1,
+    AssertShape,
+    IncSubtensor,
+    LogSoftmax,
+    Softmax,
+    SoftmaxGrad,
+    SpecifyShape,
+    Unbroadcast,
+}
+"""Ops whose result has the shape of their first input."""
 
 
 @canonicalize.rewriter(Shape, name="shape_to_extents", depth=1)
@@ -84,6 +110,24 @@ def _towards_inputs(x: Variable, d: int) -> tuple[Variable, int] | int | None:
     if kind is CAReduce:
         axes = op.axis
         return node.inputs[0], [k for k in range(node.inputs[0].type.ndim) if k not in axes][d]
+    if kind is Dot:
+        a, b = node.inputs
+        rows = a.type.ndim - 1
+        return (a, d) if d < rows else (b, b.type.ndim - 1)
+    if kind in _KEEP_SHAPE:
+        return node.inputs[0], d
+    if kind is Alloc:
+        return place_of_extent(node.inputs[1 + d])
+    return None
+
+
+def place_of_extent(e: Any) -> tuple[Variable, int] | int | None:
+    """The Variable and its dimension that has the extent `e`, as far as `e` itself tells."""
+    if isinstance(e, Constant):
+        return int(e.data)
+    owner = e.owner
+    if owner is not None and type(owner.op) is Shape_i:
+        return owner.inputs[0], owner.op.i
     return None
 
 

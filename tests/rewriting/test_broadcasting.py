@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kroton
 import kroton.tensor as T
 from kroton.gradient import grad
 from kroton.graph import FunctionGraph, Op
@@ -59,7 +60,8 @@ V, W, M = np.arange(3.0), np.ones(3), np.arange(6.0).reshape(2, 3)
         (lambda: m.dimshuffle(1, 0).dimshuffle(1, 0), []),
         (lambda: m.T.T, []),
         (lambda: T.fill(m, 1.0).sum(axis=0) * v,
-         ["Shape_i{0}", "Elemwise{cast{float64}}", "Elemwise{mul}"]),
+         ["Shape_i{0}", "Elemwise{cast{float64}}", "Shape_i{1}", "AssertShape{0}",
+          "Elemwise{mul}"]),
         (lambda: T.exp(v).shape[0], ["Shape_i{0}"]),
         (lambda: T.dot(m, m.T).shape[1], ["Shape_i{0}"]),
         (lambda: (T.exp(v).sum() + v).size, ["Shape_i{0}"]),
@@ -270,3 +272,21 @@ def test_dimensions_are_added_before_an_elementwise_operation() -> None:
     assert ops(fgraph) == ["DimShuffle{0,x}", "Elemwise{exp}", "Elemwise{mul}"]
     fgraph = same([m], [T.exp(m).T], M)
     assert ops(fgraph) == ["Elemwise{exp}", "DimShuffle{1,0}"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        lambda: T.neq(T.neq(v.astype("int64"), v.astype("int64")), w),
+        lambda: T.switch(True, v, w),
+        lambda: T.switch(T.gt(v, 0), w, w),
+        lambda: T.alloc(w, v.shape[0]),
+        lambda: T.dot(T.alloc(1.0, v.shape[0]), w),
+        lambda: T.fill(v, 2.0) * w,
+    ],
+)
+def test_no_rule_hides_that_extents_differ(expression: Any) -> None:
+    f = kroton.function([v, w], expression())
+    with pytest.raises(ValueError, match="1"):
+        f(np.ones(1), np.ones(3))
+    f(np.ones(3), np.ones(3))
