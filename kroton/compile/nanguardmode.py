@@ -11,7 +11,7 @@ import numpy as np
 from kroton.compile.mode import Mode
 from kroton.config import config
 from kroton.graph.basic import Apply, Constant, Variable
-from kroton.linking.errors import describe
+from kroton.linking.errors import explain
 from kroton.linking.hooks import Hook
 
 BIG = 1e10
@@ -85,8 +85,9 @@ class NanGuard(Hook):
     def _fail(
         self, problem: str, node: Apply, inputs: Sequence[Any], variable: Variable, value: Any
     ) -> None:
-        text = f"NanGuardMode: {problem}\n{describe(node, inputs)}"
-        raise NanGuardError(text, node, variable, value)
+        error = NanGuardError(f"NanGuardMode: {problem}", node, variable, value)
+        explain(error, node, inputs)
+        raise error
 
 
 @dataclass(frozen=True, init=False)

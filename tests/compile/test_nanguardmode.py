@@ -30,6 +30,13 @@ def test_the_apply_that_makes_a_nan_is_named_with_its_inputs() -> None:
     assert isinstance(caught.value, AssertionError)
 
 
+def test_the_apply_is_described_once() -> None:
+    with pytest.raises(NanGuardError) as caught:
+        log_times_two()([-3.0])
+    told = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert told.count("Apply node that caused the error") == 1
+
+
 def test_an_infinity_is_an_error() -> None:
     with pytest.raises(NanGuardError, match="infinite"):
         log_times_two()([1.0, 0.0])
