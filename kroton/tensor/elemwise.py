@@ -62,7 +62,9 @@ def broadcast_values(
     ValueError
         Naming the inputs and their shapes.
     """
-    ndim = max((len(s) for s in shapes), default=0)
+    if not any(shapes):
+        return ()
+    ndim = max(len(s) for s in shapes)
     result = []
     for d in range(-ndim, 0):
         extent, who = 1, -1

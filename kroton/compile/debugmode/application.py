@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -15,6 +15,8 @@ from kroton.compile.debugmode import checks
 from kroton.compile.debugmode.errors import BadThunkOutput, DebugModeError, report
 from kroton.compile.debugmode.gradients import check_gradient
 from kroton.graph.basic import Apply, Variable
+
+Snapshot = list[tuple[int, bytes]]
 
 
 class Effort(Enum):
@@ -29,6 +31,32 @@ class Effort(Enum):
 
 
 @dataclass(frozen=True)
+class Subject:
+    """An Apply and the two ways to compute it."""
+
+    node: Apply
+    kernel: Kernel | None = None
+    """The kernel, if there is one and it is asked for."""
+    perform: checks.Runner = field(init=False, repr=False)
+    run: checks.Runner | None = field(init=False, repr=False)
+    who: str = field(init=False, repr=False)
+    """What messages call the kernel."""
+    destroyed: frozenset[int] = field(init=False, repr=False)
+    """The inputs that `destroy_map` announces."""
+
+    def __post_init__(self) -> None:
+        kernel = self.kernel
+        positions = self.node.op.destroy_map.values()
+        for name, value in (
+            ("perform", checks.perform_runner(self.node)),
+            ("run", None if kernel is None else checks.kernel_runner(kernel)),
+            ("who", f"kernel {kernel!r}"),
+            ("destroyed", frozenset(i for these in positions for i in these)),
+        ):
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
 class Checks:
     """Which checks are made; the fields are those of DebugMode."""
 
@@ -40,15 +68,14 @@ class Checks:
     check_gradients: bool = False
 
     def run(
-        self, node: Apply, kernel: Kernel | None, inputs: Sequence[Any],
-        effort: Effort = Effort.EVERYTHING, known: Mapping[Variable, Any] | None = None,
+        self, subject: Subject, inputs: Sequence[Any], effort: Effort = Effort.EVERYTHING,
+        known: Mapping[Variable, Any] | None = None,
     ) -> list[Any]:  # fmt: skip
         """Compute the outputs in every way that must not matter; return the kernel's.
 
         Parameters
         ----------
-        node : Apply
-        kernel : Kernel or None
+        subject : Subject
         inputs : sequence
             The values of the Apply's inputs; left as they are.
         effort : Effort
@@ -63,57 +90,80 @@ class Checks:
         Exception
             What kernel and `perform` both raise.
         """
+        node, run, who = subject.node, subject.run, subject.who
         if node.op.undefined_output:
-            return self._run_undefined(node, kernel, inputs, known or {})
-        perform = checks.perform_runner(node)
-        run = None if kernel is None else checks.kernel_runner(kernel)
-        who = f"kernel {kernel!r}"
-        runs = checks.run_once if effort is Effort.ONCE else checks.check_runs
-        expected = self._expected(node, perform, run, who, inputs, runs)
-        runners = [] if expected is None else [(perform, "perform")]
-        found: list[Any] | None = None
-        if run is not None:
-            try:
-                found = runs(node, run, who, inputs)
-            except DebugModeError:
-                raise
-            except Exception as error:
-                if expected is None:
-                    raise
-                raise BadThunkOutput(
-                    node.outputs[0], "perform", expected[0], who, error, inputs,
-                    f"perform succeeded, the kernel raised {error!r}",
-                ) from error  # fmt: skip
-            if expected is not None:
-                checks.check_agreement(node, expected, found, who, inputs)
-                self._check_strides(node, expected, found, who)
-            runners.append((run, who))
-        outputs = found if found is not None else expected
-        assert outputs is not None
+            return self._run_undefined(subject, inputs, known or {})
+        before = checks.snapshot(inputs, subject.destroyed) if effort is Effort.ONCE else None
+        expected = self._expected(subject, inputs, before)
+        if run is None:
+            assert expected is not None
+            if before is not None:
+                self._check_values(node, expected, "perform")
+            outputs = expected
+        else:
+            outputs = self._found(subject, inputs, expected, before)
+            if before is not None:
+                self._agree_once(node, expected, outputs, who, inputs)
+            elif expected is not None:
+                checks.check_agreement(node, expected, outputs, who, inputs)
+            if expected is not None and self.require_matching_strides:
+                self._check_strides(node, expected, outputs, who)
         if effort is Effort.EVERYTHING:
+            runners = [] if expected is None else [(subject.perform, "perform")]
+            if run is not None:
+                runners.append((run, who))
             for runner, name in runners:
                 checks.check_layouts(node, runner, name, inputs, outputs)
                 if self.check_preallocated_output:
                     checks.check_buffers(
                         node, runner, name, inputs, outputs, self.check_preallocated_output
                     )
-                checks.check_threads(node, runner, name, inputs, outputs)
+            if run is not None:  # a perform may wait for what this thread has locked
+                checks.check_threads(node, run, who, inputs, outputs)
             checks.check_infer_shape(node, inputs, outputs, known or {})
             if self.check_gradients:
                 check_gradient(node, inputs)
         return outputs
 
-    def _expected(
-        self, node: Apply, perform: checks.Runner, run: checks.Runner | None, who: str,
+    def _agree_once(
+        self, node: Apply, expected: Sequence[Any] | None, found: Sequence[Any], who: str,
         inputs: Sequence[Any],
-        runs: Callable[[Apply, checks.Runner, str, Sequence[Any]], list[Any]],
-    ) -> list[Any] | None:  # fmt: skip
+    ) -> None:  # fmt: skip
+        """Outputs of the right type that agree: what is the same to the bit is checked once."""
+        if expected is None:
+            self._check_values(node, found, who)
+            return
+        for r, a, b in zip(node.outputs, expected, found):
+            same = (
+                type(a) is type(b) is np.ndarray
+                and a.dtype == b.dtype
+                and a.shape == b.shape
+                and a.nbytes <= checks.SMALL
+                and a.tobytes() == b.tobytes()
+            )
+            if not same:
+                checks.check_value(r, a, "perform", False)
+            checks.check_value(r, b, who, False)
+            if not same and not checks.close(r, a, b):
+                raise BadThunkOutput(r, "perform", a, who, b, inputs)
+
+    def _check_values(self, node: Apply, values: Sequence[Any], who: str) -> None:
+        for r, value in zip(node.outputs, values):
+            checks.check_value(r, value, who, False)
+
+    def _expected(
+        self, subject: Subject, inputs: Sequence[Any], before: Snapshot | None
+    ) -> list[Any] | None:
         """What `perform` gives, if it is asked; an error of its own must be the kernel's too."""
+        node, run = subject.node, subject.run
         if run is not None and not self.check_py_code:
             return None
         try:
-            outputs: list[Any] = runs(node, perform, "perform", inputs)
-            return outputs
+            if before is not None:
+                return checks.run_once(
+                    node, subject.perform, "perform", inputs, subject.destroyed, before
+                )
+            return checks.check_runs(node, subject.perform, "perform", inputs)
         except DebugModeError:
             raise
         except Exception as error:
@@ -124,18 +174,42 @@ class Checks:
             except Exception as same:
                 raise same from error
             raise BadThunkOutput(
-                node.outputs[0], "perform", error, who, found[0], inputs,
+                node.outputs[0], "perform", error, subject.who, found[0], inputs,
                 f"perform raised {error!r}, the kernel did not",
             ) from error  # fmt: skip
 
+    def _found(
+        self,
+        subject: Subject,
+        inputs: Sequence[Any],
+        expected: list[Any] | None,
+        before: Snapshot | None,
+    ) -> list[Any]:
+        """What the kernel gives; it must not fail where `perform` does not."""
+        node, run, who = subject.node, subject.run, subject.who
+        assert run is not None
+        try:
+            if before is not None:
+                return checks.run_once(node, run, who, inputs, subject.destroyed, before)
+            return checks.check_runs(node, run, who, inputs)
+        except DebugModeError:
+            raise
+        except Exception as error:
+            if expected is None:
+                raise
+            raise BadThunkOutput(
+                node.outputs[0], "perform", expected[0], who, error, inputs,
+                f"perform succeeded, the kernel raised {error!r}",
+            ) from error  # fmt: skip
+
     def _run_undefined(
-        self, node: Apply, kernel: Kernel | None, inputs: Sequence[Any],
-        known: Mapping[Variable, Any],
-    ) -> list[Any]:  # fmt: skip
+        self, subject: Subject, inputs: Sequence[Any], known: Mapping[Variable, Any]
+    ) -> list[Any]:
         """The checks of an Op whose outputs' elements may be anything."""
-        ways = [(checks.perform_runner(node), "perform")]
-        if kernel is not None:
-            ways.append((checks.kernel_runner(kernel), f"kernel {kernel!r}"))
+        node = subject.node
+        ways = [(subject.perform, "perform")]
+        if subject.run is not None:
+            ways.append((subject.run, subject.who))
         outputs: list[Any] = []
         for run, who in ways:
             outputs = checks.run_guarded(node, run, who, inputs, 0x2A)
@@ -148,8 +222,6 @@ class Checks:
         self, node: Apply, expected: Sequence[Any], found: Sequence[Any], who: str
     ) -> None:
         level = self.require_matching_strides
-        if not level:
-            return
         for r, a, b in zip(node.outputs, expected, found):
             if isinstance(a, np.ndarray) and a.strides != b.strides and a.size > 1:
                 problem = f"strides {a.strides} from perform, {b.strides} from {who}"

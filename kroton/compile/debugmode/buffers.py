@@ -26,18 +26,18 @@ class Guarded:
                 else:
                     high += (n - 1) * stride
         size = high - low + x.itemsize if x.size else 0
-        self.buffer = np.full(size + 2 * PAD + 64, pattern, dtype=np.uint8)
+        self.pattern = pattern
+        self.buffer = np.empty(size + 2 * PAD + 64, dtype=np.uint8)
         start = PAD + (-(self.buffer.ctypes.data + PAD + (-low) % 64)) % 64
         first = start - low + (low % 64)
-        self.array = np.empty(x.shape, x.dtype)
-        if x.size:
-            self.array = np.ndarray(
-                x.shape, x.dtype, buffer=self.buffer.data, offset=first, strides=x.strides
-            )
-        self.array[...] = x
-        self._clean = self.buffer.copy()
-        self._mine = np.zeros(self.buffer.shape, dtype=bool)
-        if x.size:
+        self._ends = (slice(0, first + low), slice(first + low + size, None))
+        self._mine: np.ndarray | None = None
+        if x.flags.forc:  # nothing lies between the elements
+            for end in self._ends:
+                self.buffer[end] = pattern
+        else:
+            self.buffer[...] = pattern
+            self._mine = np.zeros(self.buffer.shape, dtype=bool)
             covered = np.ndarray(
                 (*x.shape, x.itemsize),
                 bool,
@@ -46,11 +46,20 @@ class Guarded:
                 strides=(*x.strides, 1),
             )
             covered[...] = True
+        self.array = np.empty(x.shape, x.dtype)
+        if x.size:
+            self.array = np.ndarray(
+                x.shape, x.dtype, buffer=self.buffer.data, offset=first, strides=x.strides
+            )
+        self.array[...] = x
 
     @property
     def trespassed(self) -> bool:
         """Whether a byte that belongs to no element has changed."""
-        return bool(((self.buffer != self._clean) & ~self._mine).any())
+        if self._mine is not None:
+            return bool(((self.buffer != self.pattern) & ~self._mine).any())
+        ends = [self.buffer[end] for end in self._ends]
+        return any(e.tobytes() != bytes([self.pattern]) * e.size for e in ends)
 
 
 def layouts(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -12,7 +12,7 @@ import numpy as np
 from kroton._kernels.kernel import CallableKernel
 from kroton._kernels.program import Cell, Program
 from kroton.compile.debugmode import checks
-from kroton.compile.debugmode.application import Checks, Effort
+from kroton.compile.debugmode.application import Checks, Effort, Subject
 from kroton.compile.debugmode.errors import (
     BadInplace,
     BadOptimization,
@@ -20,7 +20,7 @@ from kroton.compile.debugmode.errors import (
     InvalidValueError,
 )
 from kroton.compile.debugmode.recorder import Recorder
-from kroton.compile.debugmode.replaced import Replaced, value_of
+from kroton.compile.debugmode.replaced import Replaced, constants
 from kroton.compile.debugmode.reproduce import save_case
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.destroyhandler import DestroyHandler
@@ -121,28 +121,34 @@ class CheckedRun:
         self.outputs = list(fgraph.outputs)
         self.order = order
         chosen = options.checks
-        self.kernels = [select_kernel(n) if chosen.check_c_code else None for n in order]
-        self.kinds = [
-            "py" if k is None else ("c&py" if chosen.check_py_code else "c") for k in self.kernels
+        self.subjects = [
+            Subject(node, select_kernel(node) if chosen.check_c_code else None) for node in order
         ]
+        self.kinds = [
+            "py" if s.kernel is None else ("c&py" if chosen.check_py_code else "c")
+            for s in self.subjects
+        ]
+        self.constants = constants([*self.outputs, *(v for node in order for v in node.inputs)])
         self.seen: list[dict[Any, int]] = [{} for _ in order]
         recorder = next((f for f in fgraph.features if isinstance(f, Recorder)), None)
         self.replaced = Replaced(recorder, fgraph, order) if recorder is not None else None
+        if self.replaced is not None:
+            self.constants.update(self.replaced.constants)
         self.calls = 0
 
     def __call__(self, inputs: list[Any], storage: list[list[Any]]) -> None:
-        values: dict[Variable, Any] = dict(zip(self.inputs, inputs))
+        values: dict[Variable, Any] = {**self.constants, **dict(zip(self.inputs, inputs))}
         finite = self.options.checks.check_isfinite
         for v, x in zip(self.inputs, inputs):
             checks.check_value(v, x, "the caller", finite)
         suspect: tuple[InvalidValueError, Apply, list[Any]] | None = None
         for k, node in enumerate(self.order):
-            arguments = [value_of(v, values) for v in node.inputs]
+            arguments = [values[v] for v in node.inputs]
             if self.observer is not None:
                 self.observer.before(k, arguments)
             started = perf_counter()
             try:
-                outputs = self._check(k, node, arguments, values)
+                outputs = self._check(k, arguments, values)
             except DebugModeError as error:
                 self._save(error, node, arguments)
                 raise
@@ -151,7 +157,12 @@ class CheckedRun:
                 raise
             for v, x in zip(node.outputs, outputs):
                 values[v] = x
-                if finite and suspect is None and not node.op.undefined_output:
+                if (
+                    finite
+                    and suspect is None
+                    and not node.op.undefined_output
+                    and not checks.finite(x)
+                ):
                     try:
                         checks.check_value(v, x, "the Apply", True)
                     except InvalidValueError as error:
@@ -170,15 +181,13 @@ class CheckedRun:
             raise suspect[0]
         given = {id(x) for x in inputs}
         for cell, v in zip(storage, self.outputs):
-            x = value_of(v, values)
+            x = values[v]
             shares = isinstance(x, np.ndarray) and (id(x) in given or not x.flags.writeable)
             cell[0] = x.copy() if shares else x
 
-    def _check(
-        self, k: int, node: Apply, inputs: list[Any], known: Mapping[Variable, Any]
-    ) -> list[Any]:
+    def _check(self, k: int, inputs: list[Any], known: Mapping[Variable, Any]) -> list[Any]:
         signature = tuple(
-            (x.shape, x.strides) if isinstance(x, np.ndarray) else None for x in inputs
+            [(x.shape, x.strides) if isinstance(x, np.ndarray) else None for x in inputs]
         )
         seen = self.seen[k]
         times = seen.get(signature, 0)
@@ -190,7 +199,7 @@ class CheckedRun:
             effort = Effort.GUARDED
         else:
             effort = Effort.ONCE
-        return self.options.checks.run(node, self.kernels[k], inputs, effort, known)
+        return self.options.checks.run(self.subjects[k], inputs, effort, known)
 
     def _save(self, error: DebugModeError, what: Any, values: Any) -> None:
         options = self.options

@@ -14,7 +14,7 @@ import numpy as np
 
 from kroton import scalar
 from kroton.compile.debugmode import checks
-from kroton.compile.debugmode.application import Checks
+from kroton.compile.debugmode.application import Checks, Subject
 from kroton.compile.debugmode.errors import BadOptimization, DebugModeError
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.evaluation import interpret
@@ -79,7 +79,7 @@ class ApplyCase(Case):
                 import_module(name)
         node = self.node
         kernel = select_kernel(node) if self.checks.check_c_code else None
-        outputs = self.checks.run(node, kernel, self.inputs)
+        outputs = self.checks.run(Subject(node, kernel), self.inputs)
         if self.checks.check_isfinite and not node.op.undefined_output:
             for r, value in zip(node.outputs, outputs):
                 checks.check_value(r, value, "the Apply", True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,18 @@ class Replaced:
                 self.pairs.append((r, end))
         written = toposort([r.old for r, _ in self.pairs])
         self.written = [node for node in written if node not in final]
+        self.constants = constants(
+            [
+                *(v for node in (*self.former, *self.written) for v in node.inputs),
+                *(v for r in self.replacements for v in (r.old, r.new)),
+                *(end for _, end in self.pairs),
+            ]
+        )
 
     def check(self, values: dict[Variable, Any], thorough: bool) -> None:
-        """Compare; `values` has those of the final graph, and gets those of the others.
+        """Compare; `values` has those of the final graph and of `constants`.
+
+        It gets those of all other Variables.
 
         Raises
         ------
@@ -60,20 +69,19 @@ class Replaced:
             wrong = [
                 (r, end)
                 for r, end in self.pairs
-                if r.old in values
-                and not agree(r.old, value_of(r.old, values), value_of(end, values))
+                if r.old in values and not agree(r.old, values[r.old], values[end])
             ]
             if not wrong:
                 return
         _compute(self.former, values)
         for r in self.replacements:
-            if all(v in values or isinstance(v, Constant) for v in (r.old, r.new)):
+            if r.old in values and r.new in values:
                 self._compare(r, r.new, values)
         if not thorough:  # each step is within the tolerance, all of them together are not
             self._compare(*wrong[0], values)
 
     def _compare(self, r: Replacement, new: Variable, values: Mapping[Variable, Any]) -> None:
-        a, b = value_of(r.old, values), value_of(new, values)
+        a, b = values[r.old], values[new]
         if not agree(r.old, a, b):
             self.guilty = r
             raise BadOptimization(r.old, new, a, b, r.reason, r.old_graph, r.new_graph)
@@ -83,30 +91,28 @@ def agree(r: Variable, old: Any, new: Any) -> bool:
     """Whether `new` may stand for `old`: equal up to rounding, and finite where `old` is."""
     if not checks.close(r, old, new, remove_undefined=True):
         return False
-    if not isinstance(new, np.ndarray) or new.dtype.kind not in "fc":
-        return True
-    finite = np.isfinite(new)
-    return bool(finite.all() or (finite | ~np.isfinite(old)).all())
+    return checks.finite(new) or bool((np.isfinite(new) | ~np.isfinite(old)).all())
 
 
-def value_of(v: Variable, values: Mapping[Variable, Any]) -> Any:
-    """The value of a Variable; a Constant's is its own."""
-    return v.data if isinstance(v, Constant) else values[v]
+def constants(variables: Iterable[Variable]) -> dict[Variable, Any]:
+    """The values of those that are Constants."""
+    return {v: v.data for v in variables if isinstance(v, Constant)}
 
 
 def _compute(nodes: Sequence[Apply], values: dict[Variable, Any]) -> None:
     for node in nodes:
-        if node.outputs[0] in values:
+        outputs = node.outputs
+        if outputs[0] in values:
             continue
+        cells: list[list[Any]] = [[None] for _ in outputs]
         try:
-            arguments = [value_of(v, values) for v in node.inputs]
+            arguments = [values[v] for v in node.inputs]
             for positions in node.op.destroy_map.values():
                 for i in positions:
                     arguments[i] = arguments[i].copy()
-            cells: list[list[Any]] = [[None] for _ in node.outputs]
             node.op.perform(node, arguments, cells)
         except Exception:  # what was replaced may be undefined where its replacement is not
             continue
-        for v, cell in zip(node.outputs, cells):
+        for v, cell in zip(outputs, cells):
             if cell[0] is not None:
                 values[v] = cell[0]
