@@ -39,6 +39,7 @@ for _table in (
     "broadcasting",
     "shape",
     "indexing",
+    "lifting",
     "reductions",
     "softmax",
     "crossentropy",

@@ -1,0 +1,491 @@
+"""Indexing moves towards the inputs, so that `f(x)[0]` computes one row.
+
+An index of numbers and slices goes through what only reorders, joins or fills (`canonicalize`),
+and through what computes (`specialize`, when expressions have been recognized as a whole). An
+index that may be out of range stays on something that has the extent, and extents that had to
+agree are still checked, so that errors stay errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import kroton.tensor
+from kroton.graph.basic import Apply, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import same_extent
+from kroton.rewriting.phases import canonicalize, specialize
+from kroton.rewriting.shape import extent
+from kroton.tensor.creation import Alloc
+from kroton.tensor.dimshuffle import DimShuffle
+from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.indexing import FULL, Given, Slice, slice_length
+from kroton.tensor.joining import Join
+from kroton.tensor.nnet.softmax import LogSoftmax, Softmax
+from kroton.tensor.products import BatchedDot, Dot
+from kroton.tensor.reduction import CAReduce
+from kroton.tensor.subtensor import IncSubtensor, Subtensor
+
+T: Any = kroton.tensor
+
+Part = Any
+"""What is taken of one dimension: an int, a scalar Variable, or a Slice of ints and Variables."""
+
+_READERS = 8
+"""Results that more Subtensors read are computed as a whole."""
+
+
+# ---- indices by dimension ----------------------------------------------------------------
+
+
+def parts_of(node: Apply) -> list[Part]:
+    """What the Subtensor or IncSubtensor takes of each dimension."""
+    op: Any = node.op
+    skipped = 1 if type(op) is Subtensor else 2
+    given = iter(node.inputs[skipped:])
+
+    def value(part: Any) -> Any:
+        return next(given) if isinstance(part, Given) else part
+
+    parts: list[Part] = []
+    for entry in op.idx_list:
+        if isinstance(entry, Slice):
+            parts.append(Slice(value(entry.start), value(entry.stop), value(entry.step)))
+        else:
+            parts.append(value(entry))
+    return parts + [FULL] * (node.inputs[0].type.ndim - len(parts))
+
+
+def taken(x: Any, parts: Sequence[Part]) -> Any:
+    """`x` indexed with one part for each of its dimensions; `x` itself if that is all of it."""
+    parts = list(parts)
+    while parts and parts[-1] == FULL:
+        parts.pop()
+    if not parts:
+        return x
+    entries: list[Any] = []
+    given: list[Variable] = []
+
+    def entry(part: Any) -> Any:
+        if not isinstance(part, Variable):
+            return part
+        given.append(part)
+        return Given(part.type.dtype, 0)
+
+    for part in parts:
+        if isinstance(part, Slice):
+            entries.append(Slice(entry(part.start), entry(part.stop), entry(part.step)))
+        else:
+            entries.append(entry(part))
+    return Subtensor(tuple(entries))(x, *given)
+
+
+def _constants(s: Slice) -> bool:
+    return not any(isinstance(p, Variable) for p in (s.start, s.stop, s.step))
+
+
+def _is_slice(part: Part) -> bool:
+    return isinstance(part, Slice)
+
+
+def _selects(part: Part, size: int | None) -> bool:
+    """Whether the part may leave something out of `size` elements."""
+    if _is_slice(part):
+        whole = part.start is None and part.stop is None
+        return not (whole and (part.step is None or part.step == -1))
+    return size != 1
+
+
+def _selected(parts: Sequence[Part], shape: Sequence[int | None]) -> bool:
+    """Whether the parts may leave something out of a tensor of this shape."""
+    return any(map(_selects, parts, shape))
+
+
+def _surely_in_range(part: Part, size: int | None) -> bool:
+    """Whether a number, if the part is one, is known to be in range."""
+    return _is_slice(part) or (isinstance(part, int) and size is not None and -size <= part < size)
+
+
+def _disjoint(a: Part, b: Part) -> bool:
+    """Whether two parts are known to have no element in common, whatever the extent."""
+    if isinstance(a, int) and isinstance(b, int):
+        return (a < 0) == (b < 0) and a != b
+    bounds = []
+    for part in (a, b):
+        if isinstance(part, int) and part >= 0:
+            bounds.append((part, part + 1))
+        elif _is_slice(part) and _constants(part) and (part.step is None or part.step > 0):
+            low, high = part.start or 0, part.stop
+            if low < 0 or (high is not None and high < 0):
+                return False
+            bounds.append((low, high))
+        else:
+            return False
+    (a_low, a_high), (b_low, b_high) = bounds
+    return (a_high is not None and a_high <= b_low) or (b_high is not None and b_high <= a_low)
+
+
+def _read_in_parts(fgraph: FunctionGraph, var: Variable) -> bool:
+    """Whether only Subtensors that leave something out, and share nothing, read `var`."""
+    clients = [client for client, _ in fgraph.variables[var]]
+    if len(clients) > _READERS or any(
+        client == "output" or type(client.op) is not Subtensor for client in clients
+    ):
+        return False
+    read = [parts_of(client) for client in clients]
+    if not all(_selected(parts, var.type.shape) for parts in read):
+        return False
+    return all(
+        any(_disjoint(p, q) for p, q in zip(a, b))
+        for k, a in enumerate(read)
+        for b in read[k + 1 :]
+    )
+
+
+# ---- through views, joins and fills --------------------------------------------------------
+
+
+@canonicalize.rewriter(Subtensor, name="subtensor_of_subtensor")
+def subtensor_of_subtensor(fgraph: FunctionGraph, node: Apply) -> Any:
+    """An index of an index is one index, where that names the same elements for every extent."""
+    inner = node.inputs[0].owner
+    if inner is None or type(inner.op) is not Subtensor:
+        return None
+    (x, *_), outer = inner.inputs, iter(parts_of(node))
+    merged = []
+    for size, part in zip(x.type.shape, parts_of(inner)):
+        if _is_slice(part):
+            part = _composed(part, next(outer), size)
+            if part is None:
+                return None
+        merged.append(part)
+    return taken(x, merged)
+
+
+def _composed(first: Slice, second: Part, size: int | None) -> Part | None:
+    """The part that takes `second` of what `first` takes; None if there is none."""
+    if first == FULL:
+        return second
+    if second == FULL:
+        return first
+    if not _constants(first) or isinstance(second, Variable):
+        return None
+    if _is_slice(second) and not _constants(second):
+        return None
+    if size is not None:
+        chosen: Any = range(size)[first.start : first.stop : first.step]
+        if isinstance(second, int):
+            return chosen[second] if -len(chosen) <= second < len(chosen) else None
+        chosen = chosen[second.start : second.stop : second.step]
+        return Slice(chosen.start, None if chosen.stop < 0 else chosen.stop, chosen.step)
+    if first == Slice(None, None, -1):
+        if isinstance(second, int):
+            return -1 - second
+        return FULL if second == first else None
+    if first.step not in (None, 1) or (first.start or 0) < 0 or (first.stop or 0) < 0:
+        return None
+    low, high = first.start or 0, first.stop
+    if isinstance(second, int):
+        inside = second >= 0 and (high is None or low + second < high)
+        return low + second if inside else None
+    if (second.start or 0) < 0 or (second.stop or 0) < 0 or (second.step or 1) < 0:
+        return None
+    start = low + (second.start or 0)
+    stop = high if second.stop is None else low + second.stop
+    if high is not None and stop is not None:
+        stop = min(stop, high)
+    return Slice(start or None, stop, second.step)
+
+
+@canonicalize.rewriter(Subtensor, name="subtensor_of_dimshuffle")
+def subtensor_of_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Dimensions are indexed before they are reordered."""
+    inner = node.inputs[0].owner
+    if inner is None or type(inner.op) is not DimShuffle:
+        return None
+    (x,) = inner.inputs
+    parts = parts_of(node)
+    chosen: list[Part] = [FULL] * x.type.ndim
+    for e, part in zip(inner.op.new_order, parts):
+        if e != "x":
+            chosen[e] = part
+        elif part not in (FULL, 0, -1):
+            return None
+    left: dict[int, int] = {}
+    for d, part in enumerate(chosen):
+        if _is_slice(part):
+            left[d] = len(left)
+    order = [
+        "x" if e == "x" else left[e]
+        for e, part in zip(inner.op.new_order, parts)
+        if _is_slice(part)
+    ]
+    return T.dimshuffle(taken(x, chosen), order)
+
+
+@canonicalize.rewriter(Subtensor, name="subtensor_of_alloc")
+def subtensor_of_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Part of a filled tensor is a smaller one, where numbers are known to be in range."""
+    inner = node.inputs[0].owner
+    if inner is None or type(inner.op) is not Alloc:
+        return None
+    (value, *extents), wide = inner.inputs, node.inputs[0]
+    missing = len(extents) - value.type.ndim
+    small: list[Part] = []
+    shape = []
+    for d, (part, size) in enumerate(zip(parts_of(node), wide.type.shape)):
+        stretched = d < missing or value.type.shape[d - missing] == 1
+        if stretched and not _surely_in_range(part, size):
+            return None
+        if not stretched and part != FULL:
+            value = _agreeing_with(fgraph, value, d - missing, wide, d)
+        if d >= missing:
+            small.append(part if not stretched else FULL if _is_slice(part) else 0)
+        if _is_slice(part):
+            shape.append(slice_length(part, extents[d] if size is None else size))
+    result = taken(value, small)
+    if not shape:
+        return result
+    return T.alloc(result, *shape) if _read_in_parts(fgraph, wide) else None
+
+
+def _agreeing_with(fgraph: FunctionGraph, x: Any, i: int, y: Any, j: int) -> Any:
+    """`x`, checked to have as many elements in dimension `i` as `y` in dimension `j`."""
+    return x if same_extent(fgraph, x, i, y, j) else T.AssertShape((i,))(x, extent(fgraph, y, j))
+
+
+@canonicalize.rewriter(Subtensor, name="subtensor_of_join")
+def subtensor_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Of joined tensors only those are looked at that the index takes something of."""
+    inner = node.inputs[0].owner
+    if inner is None or type(inner.op) is not Join:
+        return None
+    axis, pieces = inner.op.axis, list(inner.inputs)
+    parts = parts_of(node)
+    sizes = [v.type.shape[axis] for v in pieces]
+    found = _pieces_of(parts[axis], sizes)
+    if found is None:
+        if parts[axis] != FULL:
+            return None
+        found = [(k, FULL) for k in range(len(pieces))]
+    if not found or (len(found) > 1 and not _read_in_parts(fgraph, node.inputs[0])):
+        return None
+    if len(found) < len(pieces):
+        first = found[0][0]
+        others = [v for k, v in enumerate(pieces) if k not in dict(found)]
+        pieces[first] = _agreeing_beside(fgraph, pieces[first], axis, others)
+    elif any(p != FULL for d, p in enumerate(parts) if d != axis):
+        # Only some of the other extents are compared from now on.
+        pieces[0] = _agreeing_beside(fgraph, pieces[0], axis, pieces[1:])
+    chosen = [taken(pieces[k], [*parts[:axis], p, *parts[axis + 1 :]]) for k, p in found]
+    if len(chosen) == 1:
+        return chosen[0]
+    return T.join(sum(map(_is_slice, parts[:axis])), *chosen)
+
+
+def _pieces_of(part: Part, sizes: list[int | None]) -> list[tuple[int, Part]] | None:
+    """Which pieces of these extents the part takes, and what of each; None if not known."""
+    if isinstance(part, int):
+        order = list(enumerate(sizes)) if part >= 0 else list(enumerate(sizes))[::-1]
+        left = part if part >= 0 else -1 - part
+        for k, size in order:
+            if size is None:
+                return None
+            if left < size:
+                return [(k, left if part >= 0 else -1 - left)]
+            left -= size
+        return None
+    if not _is_slice(part) or not _constants(part) or part.step not in (None, 1):
+        return None
+    if part == FULL or None in sizes:
+        return None
+    total = sum(s for s in sizes if s is not None)
+    low, high, _ = slice(part.start, part.stop).indices(total)
+    found = []
+    start = 0
+    for k, size in enumerate(sizes):
+        assert size is not None
+        a, b = max(low - start, 0), min(high - start, size)
+        if a < b:
+            found.append((k, Slice(a or None, None if b == size else b)))
+        start += size
+    return found
+
+
+def _agreeing_beside(fgraph: FunctionGraph, x: Any, axis: int, others: list[Any]) -> Any:
+    """`x`, checked to have the extents of others but for those along `axis`."""
+    for v in others:
+        for d in range(x.type.ndim):
+            if d != axis:
+                x = _agreeing_with(fgraph, x, d, v, d)
+    return x
+
+
+# ---- of what has been written to -----------------------------------------------------------
+
+
+@canonicalize.rewriter(Subtensor, name="subtensor_of_inc_subtensor")
+def subtensor_of_inc_subtensor(fgraph: FunctionGraph, node: Apply) -> Any:
+    """What was put at an index is read there again; what is elsewhere is as it was."""
+    inner = node.inputs[0].owner
+    if inner is None or type(inner.op) is not IncSubtensor or inner.op.inplace:
+        return None
+    x, y = inner.inputs[:2]
+    if node.op.idx_list == inner.op.idx_list and node.inputs[1:] == inner.inputs[2:]:
+        region = node.op(x, *node.inputs[1:])
+        if not inner.op.set_instead_of_inc:
+            return region + y
+        if _is_whole(fgraph, node, x, y, region):
+            return y
+        # Reads the region, so that the index and the extents are checked.
+        return IncSubtensor((), set_instead_of_inc=True)(region, y)
+    read, written = parts_of(node), parts_of(inner)
+    if y.type.ndim and not all(y.type.broadcastable):
+        return None
+    if not any(_disjoint(a, b) for a, b in zip(read, written)):
+        return None
+    for size, a, b in zip(x.type.shape, read, written):
+        # Reading has to fail wherever writing does.
+        if not _surely_in_range(b, size) and not (
+            isinstance(a, int) and isinstance(b, int) and (0 <= b <= a or a <= b < 0)
+        ):
+            return None
+    return node.op(x, *node.inputs[1:])
+
+
+def _is_whole(fgraph: FunctionGraph, node: Apply, x: Any, y: Any, region: Any) -> bool:
+    """Whether `y` has the shape of the region, and the index is in range."""
+    if y.type.ndim != region.type.ndim or not region.type.is_super(y.type):
+        return False
+    sizes = []
+    for d, part in enumerate(parts_of(node)):
+        if not _surely_in_range(part, x.type.shape[d]):
+            return False
+        if _is_slice(part):
+            sizes.append((d, part))
+    for k, (d, part) in enumerate(sizes):
+        known = region.type.shape[k]
+        if known is not None and known == y.type.shape[k]:
+            continue
+        if part != FULL or not same_extent(fgraph, x, d, y, k):
+            return False
+    return True
+
+
+# ---- through what computes -----------------------------------------------------------------
+
+
+@specialize.rewriter(Subtensor, name="subtensor_of_elemwise")
+def subtensor_of_elemwise(fgraph: FunctionGraph, node: Apply) -> Any:
+    """f(x, y)[i] is f(x[i], y[i]), where nothing else of the result is read."""
+    out: Any = node.inputs[0]
+    inner = out.owner
+    if inner is None or type(inner.op) is not Elemwise or len(inner.outputs) != 1:
+        return None
+    if inner.op.inplace_pattern or not _read_in_parts(fgraph, out):
+        return None
+    return inner.op(*_indexed(fgraph, inner.inputs, out, parts_of(node)))
+
+
+def _indexed(
+    fgraph: FunctionGraph, operands: Sequence[Any], out: Any, parts: Sequence[Part]
+) -> list[Any]:
+    """The operands of an elementwise operation, indexed as its result `out` is."""
+    moved: list[Any] = []
+    for k, v in enumerate(operands):
+        missing = out.type.ndim - v.type.ndim
+        chosen = []
+        for d, part in enumerate(parts[missing:], missing):
+            stretched = v.type.shape[d - missing] == 1 and out.type.shape[d] != 1
+            chosen.append(part if not stretched else FULL if _is_slice(part) else 0)
+            if not stretched and part != FULL:
+                v = _agreeing_in(fgraph, v, d - missing, operands[:k], out.owner)
+        moved.append(taken(v, chosen))
+    return moved
+
+
+def _agreeing_in(fgraph: FunctionGraph, x: Any, d: int, others: Sequence[Any], node: Apply) -> Any:
+    """`x`, checked to have the extent of the others in dimension `d`, which will be indexed."""
+    for v in others:
+        k = d - x.type.ndim + v.type.ndim
+        if k >= 0 and v.type.shape[k] != 1:
+            if same_extent(fgraph, x, d, v, k, node):
+                return x
+            return T.AssertShape((d,))(x, extent(fgraph, v, k))
+    return x
+
+
+@specialize.rewriter(Subtensor, name="subtensor_of_product")
+def subtensor_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
+    """dot(x, y)[i, j] is dot(x[i], y[:, j]), where nothing else of the product is read."""
+    product: Any = node.inputs[0]
+    inner = product.owner
+    if inner is None or type(inner.op) is not Dot or len(fgraph.variables[product]) > 1:
+        return None
+    parts = parts_of(node)
+    if not _selected(parts, product.type.shape):
+        return None
+    x, y = inner.inputs
+    rows = x.type.ndim - 1
+    return inner.op(taken(x, [*parts[:rows], FULL]), taken(y, [FULL, *parts[rows:]]))
+
+
+@specialize.rewriter(Subtensor, name="subtensor_of_batched_product")
+def subtensor_of_batched_product(fgraph: FunctionGraph, node: Apply) -> Any:
+    """batched_dot(x, y)[i] is dot(x[i], y[i]), where nothing else of the products is read."""
+    product: Any = node.inputs[0]
+    inner = product.owner
+    if inner is None or type(inner.op) is not BatchedDot or len(fgraph.variables[product]) > 1:
+        return None
+    parts = parts_of(node)
+    batch, rest = parts[:-2], parts[-2:]
+    if not _selected(batch, product.type.shape) or rest != [FULL, FULL]:
+        return None
+    moved: list[Any] = []
+    for v, other in (inner.inputs, inner.inputs[::-1]):
+        chosen = []
+        for d, part in enumerate(batch):
+            stretched = v.type.shape[d] == 1 and product.type.shape[d] != 1
+            chosen.append(part if not stretched else FULL if _is_slice(part) else 0)
+            if moved and not stretched and part != FULL and other.type.shape[d] != 1:
+                v = _agreeing_in(fgraph, v, d, [other], inner)
+        moved.append(taken(v, [*chosen, FULL, FULL]))
+    a, b = moved
+    return T.dot(a, b) if a.type.ndim == 2 else inner.op(a, b)
+
+
+@specialize.rewriter(Subtensor, name="subtensor_of_reduction")
+def subtensor_of_reduction(fgraph: FunctionGraph, node: Apply) -> Any:
+    """sum(x, axis=1)[i] is sum(x[i]), where nothing else of the sums is read."""
+    reduced: Any = node.inputs[0]
+    inner = reduced.owner
+    if inner is None or type(inner.op) is not CAReduce or not _read_in_parts(fgraph, reduced):
+        return None
+    (x,) = inner.inputs
+    parts = iter(parts_of(node))
+    chosen: list[Part] = []
+    axes = []
+    kept = 0
+    for d in range(x.type.ndim):
+        part = FULL if d in inner.op.axis else next(parts)
+        if d in inner.op.axis:
+            axes.append(kept)
+        kept += _is_slice(part)
+        chosen.append(part)
+    op = CAReduce(inner.op.scalar_op, tuple(axes), inner.op.dtype, inner.op.acc_dtype)
+    return op(taken(x, chosen))
+
+
+@specialize.rewriter(Subtensor, name="subtensor_of_softmax")
+def subtensor_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """softmax(x, axis=1)[i] is softmax(x[i]), where nothing else of it is read."""
+    whole: Any = node.inputs[0]
+    inner = whole.owner
+    if inner is None or type(inner.op) not in (Softmax, LogSoftmax) or inner.op.axis is None:
+        return None
+    parts = parts_of(node)
+    axis = inner.op.axis
+    if parts[axis] != FULL or not _read_in_parts(fgraph, whole):
+        return None
+    return type(inner.op)(sum(map(_is_slice, parts[:axis])))(taken(inner.inputs[0], parts))

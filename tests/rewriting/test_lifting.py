@@ -1,0 +1,182 @@
+"""An index moves towards the inputs; what it names, and which errors it raises, stays the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kroton.tensor as T
+from kroton.graph import FunctionGraph
+from kroton.graph.evaluation import interpret
+from kroton.rewriting import get_optimizer
+from kroton.tensor.nnet.softmax import LogSoftmax, Softmax
+from kroton.tensor.subtensor import Subtensor
+
+OPTIMIZER = get_optimizer("fast_run").excluding("fusion", "inplace")
+
+m, n = T.dmatrix("m"), T.dmatrix("n")
+v = T.dvector("v")
+i, j = T.lscalar("i"), T.lscalar("j")
+t = T.dtensor3("t")
+known = T.TensorType("float64", (3, 4))("known")
+row = T.drow("row")
+
+
+def optimized(inputs: list[Any], output: Any) -> FunctionGraph:
+    fgraph = FunctionGraph(inputs, [output])
+    OPTIMIZER.apply(fgraph)
+    fgraph.check_integrity()
+    return fgraph
+
+
+def ops(output: Any, *inputs: Any) -> list[str]:
+    return [str(node.op) for node in optimized(list(inputs), output).toposort()]
+
+
+SOURCES: dict[str, Any] = {
+    "elementwise": lambda: T.tanh(m) * n + v,
+    "stretched": lambda: T.exp(row) + m,
+    "of a column": lambda: T.exp(v.dimshuffle(0, "x")) * v,
+    "product": lambda: T.dot(m, n.T),
+    "product with a vector": lambda: T.dot(m, v),
+    "batched product": lambda: T.batched_dot(t, t.dimshuffle(0, 2, 1)),
+    "transposed": lambda: T.exp(m).T,
+    "with a new dimension": lambda: T.exp(v).dimshuffle("x", 0),
+    "filled": lambda: T.alloc(v, m.shape[0], v.shape[0]),
+    "filled, of known extents": lambda: T.alloc(v[0], 3, 4),
+    "joined": lambda: T.join(0, T.exp(m), n),
+    "joined, of known extents": lambda: T.join(1, known, T.exp(known)),
+    "sum": lambda: T.exp(t).sum(axis=1),
+    "maximum": lambda: T.exp(m).max(axis=0),
+    "softmax": lambda: T.nnet.softmax(m),
+    "logsoftmax": lambda: T.nnet.logsoftmax(t, axis=1),
+    "indexed": lambda: m[1:],
+    "indexed by number": lambda: t[:, i],
+    "reversed": lambda: m[::-1],
+    "indexed, of known extents": lambda: known[::-2, 1:3],
+    "set": lambda: T.set_subtensor(m[1], v),
+    "set to a number": lambda: T.set_subtensor(m[0], 1.0),
+    "incremented": lambda: T.inc_subtensor(m[i], v),
+    "set, of known extents": lambda: T.set_subtensor(known[1:], 2.0),
+}
+INPUTS = [m, n, v, i, j, t, known, row]
+
+numbers = st.integers(-4, 4)
+bounds = st.none() | numbers
+entries = (
+    numbers
+    | st.builds(slice, bounds, bounds, st.sampled_from([None, 1, 2, -1, -2]))
+    | st.sampled_from([i, j, slice(None), slice(i, None), slice(None, j)])
+)
+
+
+def outcome(function: Any, values: list[Any]) -> Any:
+    try:
+        return function(*values)[0]
+    except (IndexError, ValueError) as error:
+        return error
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_an_index_means_the_same_wherever_it_moves(name: str, data: Any) -> None:
+    source = SOURCES[name]()
+    index = tuple(data.draw(st.lists(entries, max_size=source.type.ndim)))
+    try:
+        output = source[index]
+    except IndexError:
+        return
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    a, b = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 3))
+    other = data.draw(st.sampled_from([a, a, a, b]))
+    values = [
+        rng.normal(size=(a, b)), rng.normal(size=(other, b)), rng.normal(size=b),
+        np.array(data.draw(st.integers(-3, 3))), np.array(data.draw(st.integers(-3, 3))),
+        rng.normal(size=(a, b, 2)), rng.normal(size=(3, 4)), rng.normal(size=(1, b)),
+    ]  # fmt: skip
+    fgraph = optimized(INPUTS, output)
+    before = outcome(interpret(INPUTS, [output]), values)
+    after = outcome(interpret(fgraph.inputs, fgraph.outputs), values)
+    if isinstance(before, Exception):
+        # Where several things are wrong, another of them may be found first.
+        assert isinstance(after, Exception), after
+        return
+    assert not isinstance(after, Exception), after
+    assert after.shape == before.shape
+    np.testing.assert_allclose(after, before, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        (lambda: T.tanh(m)[0], ["Subtensor{0}", "Elemwise{tanh}"]),
+        (lambda: (T.exp(row) * m)[:, 2],
+         ["Subtensor{:, 2}", "Elemwise{exp}", "AssertShape{1}", "Subtensor{:, 2}",
+          "Elemwise{mul}"]),
+        (lambda: T.dot(m, n)[0], ["Subtensor{0}", "dot"]),
+        (lambda: T.dot(m, n)[0, 1], ["Subtensor{0}", "Subtensor{:, 1}", "dot"]),
+        (lambda: T.tanh(T.dot(m, n) + v)[0],
+         ["Subtensor{0}", "dot", "Elemwise{add}", "Elemwise{tanh}"]),
+        (lambda: m.T[0], ["Subtensor{:, 0}"]),
+        (lambda: T.alloc(v, 3, v.shape[0])[1], []),
+        (lambda: T.zeros((5, 4))[:2, 0], []),
+        (lambda: T.join(0, known, m)[1], ["AssertShape{1}", "Subtensor{1}"]),
+        (lambda: T.join(0, known, known)[4], ["Subtensor{1}"]),
+        (lambda: T.exp(m).sum(axis=1)[0], ["Subtensor{0}", "Elemwise{exp}", "Sum{axes=[0]}"]),
+        (lambda: T.nnet.softmax(m)[0], ["Subtensor{0}", "Softmax{axis=0}"]),
+        (lambda: m[1:][2:], ["Subtensor{3:}"]),
+        (lambda: m[0][1], ["Subtensor{0, 1}"]),
+        (lambda: m[i][j], ["Subtensor{int64, int64}"]),
+        (lambda: m[::-1][0], ["Subtensor{-1}"]),
+        (lambda: m[::-1][::-1], []),
+        (lambda: T.set_subtensor(known[0], 1.0)[1], ["Subtensor{1}"]),
+        (lambda: T.set_subtensor(m[0], 1.0)[1], ["Subtensor{1}"]),
+        (lambda: T.inc_subtensor(v[i], 2.0)[i], ["Subtensor{int64}", "Elemwise{add}"]),
+        (lambda: T.log(T.nnet.softmax(m))[:, 0], ["LogSoftmax{axis=1}", "Subtensor{:, 0}"]),
+    ],
+)  # fmt: skip
+def test_only_what_is_asked_for_is_computed(expression: Any, expected: list[str]) -> None:
+    found = ops(expression(), m, n, v, i, j, known, row)
+    assert [op for op in found if op not in ("Shape_i{0}", "Shape_i{1}")] == expected
+
+
+def test_what_is_computed_anyway_is_not_computed_again() -> None:
+    y = T.exp(m)
+    found = ops(T.concatenate([y[0], y.sum(axis=0)]), m)
+    assert found.count("Elemwise{exp}") == 1
+
+
+def test_parts_that_overlap_are_computed_once() -> None:
+    y = T.exp(m)
+    assert ops(T.concatenate([y[0], y[i]]), m, i).count("Elemwise{exp}") == 1
+    assert ops(T.concatenate([y[0], y[1]]), m, i).count("Elemwise{exp}") == 2
+
+
+def test_a_number_that_is_out_of_range_is_an_error_still() -> None:
+    for output in (T.exp(m)[5], T.dot(m, n)[5], T.set_subtensor(m[5], 0.0)[5], T.alloc(v, i, 2)[5]):
+        fgraph = optimized([m, n, v, i], output)
+        with pytest.raises(IndexError):
+            interpret(fgraph.inputs, fgraph.outputs)(
+                np.ones((2, 2)), np.ones((2, 2)), np.ones(2), np.array(3)
+            )
+
+
+def test_operands_of_different_extents_are_an_error_still() -> None:
+    fgraph = optimized([m, n], (m + n)[0])
+    assert [type(node.op) for node in fgraph.toposort()].count(Subtensor) == 2
+    with pytest.raises(ValueError, match="expected 2 elements"):
+        interpret(fgraph.inputs, fgraph.outputs)(np.ones((2, 2)), np.ones((3, 2)))
+
+
+def test_a_softmax_is_recognized_before_it_is_indexed() -> None:
+    for power in (T.exp(m), T.exp(m - m.max(axis=1, keepdims=True))):
+        p = power / power.sum(axis=1, keepdims=True)
+        fgraph = optimized([m], T.log(p)[:, 0])
+        kinds = [type(node.op) for node in fgraph.toposort()]
+        assert LogSoftmax in kinds
+        assert Softmax not in kinds
