@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from kroton.config import config
 from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.fg import FunctionGraph
 from kroton.graph.identity import Identity
+from kroton.graph.traversal import explicit_inputs
 
 _MAX_INDENT = 40
 
@@ -241,6 +244,80 @@ def _expression(obj: Any) -> str:
         var, precedence = token
         stack.extend(reversed(_tokens(var, precedence)))
     return "".join(pieces)
+
+
+def outline(obj: Any, depth: int = 3) -> str:
+    """An expression as `pp` writes it, with `...` for what is more than `depth` Applys away."""
+    pieces: list[str] = []
+    stack: list[tuple[Any, int]] = [((obj, 0), 0)]
+    while stack:
+        token, level = stack.pop()
+        if isinstance(token, str):
+            pieces.append(token)
+        elif level >= depth and token[0].owner is not None and token[0].name is None:
+            pieces.append("...")
+        else:
+            stack.extend((inner, level + 1) for inner in reversed(_tokens(*token)))
+    return "".join(pieces)
+
+
+def rewrite_trace(obj: Any, mode: Any = None, file: Any = None) -> Any:
+    """What the optimizer did to an expression: which rule replaced what with what, in order.
+
+    A compiled function keeps no trace; what it was made from is rewritten once more by the
+    optimizer of its mode, and watched. The function itself stays as it is.
+
+    Parameters
+    ----------
+    obj : compiled function, FunctionGraph, Variable, or a list of Variables
+        A FunctionGraph is copied.
+    mode : Mode, Optimizer or str, optional
+        By which optimizer; by default that of the function, or of `config.mode`.
+    file : file object, "str" or None
+        Where to print the trace, if anywhere; "str" returns the text.
+
+    Returns
+    -------
+    RewriteTrace or str
+        `str(trace)` is the text; `trace.replacements` has a `Replacement` (pass, rule, what was
+        replaced, by what, seconds) for each line, `trace.profile.rules` the time and the number
+        of tries of each rule, `trace.profile.passes` those of each pass.
+
+    Examples
+    --------
+    >>> import kroton, kroton.tensor as T
+    >>> x = T.dvector("x")
+    >>> f = kroton.function([x], T.log(1 + x) * 1)
+    >>> [line.rule for line in kroton.printing.rewrite_trace(f).replacements]
+    ['x * 1 -> x', 'log(1 + x) -> log1p(x)']
+    """
+    from kroton.compile.mode import get_mode
+    from kroton.rewriting import Optimizer, RewriteTrace
+
+    maker = getattr(obj, "maker", None)
+    trace = RewriteTrace()
+    if maker is not None:
+        fgraph = maker.written()
+    elif isinstance(obj, FunctionGraph):
+        fgraph = obj.clone()
+    else:
+        outputs = list(obj) if isinstance(obj, (list, tuple)) else [obj]
+        if not outputs or not all(isinstance(out, Variable) for out in outputs):
+            raise TypeError(f"rewrite_trace takes a function, a graph or Variables, not {obj!r}")
+        fgraph = FunctionGraph(explicit_inputs(outputs), outputs)
+    if isinstance(mode, Optimizer):
+        optimizer = mode
+    elif mode is None and maker is not None:
+        optimizer = maker.mode.optimizer
+    else:
+        optimizer = get_mode(mode).optimizer
+    with config.change_flags(compute_test_value="off", optimizer_verbose=False):
+        optimizer.apply(fgraph, trace)
+    if file == "str":
+        return str(trace)
+    if file is not None:
+        print(trace, file=file)
+    return trace
 
 
 def _tokens(var: Variable, precedence: int) -> list[Any]:

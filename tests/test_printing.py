@@ -7,6 +7,7 @@ import pytest
 
 import kroton
 import kroton.tensor as T
+from kroton.graph import FunctionGraph
 from kroton.printing import Print, char_from_number, debugprint, pp
 
 
@@ -109,3 +110,49 @@ def test_print_prints_what_passes_and_is_transparent(capsys):
 def test_print_takes_one_variable():
     with pytest.raises(TypeError, match="one Variable"):
         Print("x")(3)
+
+
+def test_a_rewrite_trace_says_what_replaced_what_in_order():
+    x = T.dvector("x")
+    w = kroton.shared(np.ones(3), name="w")
+    f = kroton.function([x], T.log(1 + x) * 1, updates=[(w, w - 0.1 * x)])
+    before = kroton.debugprint(f, file="str")
+    trace = kroton.printing.rewrite_trace(f)
+    found = [(line.pass_name, line.rule, line.old, line.new) for line in trace.replacements]
+    assert ("canonicalize", "x * 1 -> x", "log(1.0 + x) * 1.0", "log(1.0 + x)") in found
+    assert ("stabilize", "log(1 + x) -> log1p(x)", "log(1.0 + x)", "log1p(x)") in found
+    assert [line.pass_name for line in trace.replacements][-1] == "inplace"
+    assert all(line.seconds > 0 for line in trace.replacements)
+    assert kroton.debugprint(f, file="str") == before
+    assert f([0.0, 0.0, 0.0]).tolist() == [0, 0, 0]
+
+
+def test_a_rewrite_trace_has_the_time_of_each_pass_and_rule():
+    x = T.dvector("x")
+    trace = kroton.printing.rewrite_trace(T.log(1 + x))
+    names = [p.name for p in kroton.compile.mode.get_default_mode().optimizer.selected]
+    assert list(trace.profile.passes) == names
+    cost = trace.profile.rules["stabilize", "log(1 + x) -> log1p(x)"]
+    assert cost.replacements == 1
+    assert 0 < cost.seconds <= trace.profile.passes["stabilize"].seconds
+
+
+def test_a_rewrite_trace_is_printed_where_it_is_told(tmp_path):
+    x = T.dvector("x")
+    graph = FunctionGraph([x], [T.log(1 + x)])
+    text = kroton.printing.rewrite_trace(graph, file="str")
+    assert "log(1.0 + x)  ->  log1p(x)" in text
+    assert graph.outputs[0].owner.op.name == "log"
+    with open(tmp_path / "trace.txt", "w") as file:
+        trace = kroton.printing.rewrite_trace(graph, mode="FAST_COMPILE", file=file)
+    assert (tmp_path / "trace.txt").read_text() == f"{trace}\n"
+    assert "stabilize" not in trace.profile.passes
+    optimizer = kroton.rewriting.get_optimizer("fast_run").excluding("stabilize")
+    assert "log1p" not in kroton.printing.rewrite_trace(graph, mode=optimizer, file="str")
+    with pytest.raises(TypeError, match="takes a function"):
+        kroton.printing.rewrite_trace(3)
+
+
+def test_an_outline_stops_where_it_is_told():
+    x = T.dvector("x")
+    assert kroton.printing.outline(T.exp(T.log(T.sin(x))), depth=2) == "exp(log(...))"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -69,6 +69,11 @@ class FunctionMaker:
     def outputs(self) -> list[SymbolicOutput]:
         """The outputs with their options."""
         return self.spec.outputs
+
+    def written(self) -> FunctionGraph:
+        """The graph before any rewrite, made anew from what was asked for."""
+        asked = replace(self.spec, on_unused_input="ignore")
+        return graph_of(asked).fgraph  # type: ignore[no-any-return]
 
 
 def substitute(
@@ -153,6 +158,50 @@ def collect_updates(
     return list(chosen.items())
 
 
+@dataclass
+class Written:
+    """The graph that a Specification stands for, as its author wrote it."""
+
+    fgraph: Any
+    """With `updated_inputs` and `mutable_inputs`, which in-place rewrites ask for."""
+    inputs: dict[Variable, Variable]
+    """The user's inputs and shared variables, and those of the graph."""
+    shared: list[SharedVariable]
+    targets: list[Any]
+    """What the last outputs update."""
+
+
+def graph_of(spec: Specification) -> Written:
+    """A new FunctionGraph of what `spec` asks for, without any rewrite.
+
+    Raises
+    ------
+    UnusedInputError
+        Unless `on_unused_input` says otherwise.
+    MissingInputError
+        If the outputs depend on something that is not known.
+    """
+    explicit = [i.variable for i in spec.inputs]
+    stateful = [(i, i.update) for i in spec.inputs if i.update is not None]
+    results = [o.variable for o in spec.outputs]
+    update_values = [value for _, value in spec.updates] + [u for _, u in stateful]
+    everything = list(ancestors([*results, *update_values]))
+    _check_unused(spec, explicit, set(everything))
+    shared = [v for v in everything if isinstance(v, SharedVariable)]
+    present = set(shared)
+    shared.extend(v for v, _ in spec.updates if v not in present)
+
+    fgraph: Any = FunctionGraph([*explicit, *shared], [*results, *update_values])
+    inputs = dict(zip([*explicit, *shared], fgraph.inputs))
+    n_results = len(results)
+    targets: list[Any] = [v for v, _ in spec.updates] + [i.variable for i, _ in stateful]
+    fgraph.updated_inputs = {n_results + k: inputs[v] for k, v in enumerate(targets)}
+    fgraph.mutable_inputs = [
+        inputs[i.variable] for i in spec.inputs if i.mutable and i.value is None
+    ]
+    return Written(fgraph, inputs, shared, targets)
+
+
 def make(spec: Specification, function_class: Any) -> Any:
     """Compile `spec`.
 
@@ -168,25 +217,9 @@ def make(spec: Specification, function_class: Any) -> Any:
             return make(spec, function_class)
     started = perf_counter()
     mode = spec.mode
-    explicit = [i.variable for i in spec.inputs]
-    stateful = [(i, i.update) for i in spec.inputs if i.update is not None]
-    results = [o.variable for o in spec.outputs]
-    update_values = [value for _, value in spec.updates] + [u for _, u in stateful]
-    everything = list(ancestors([*results, *update_values]))
-    _check_unused(spec, explicit, set(everything))
-    shared = [v for v in everything if isinstance(v, SharedVariable)]
-    present = set(shared)
-    shared.extend(v for v, _ in spec.updates if v not in present)
-
-    fgraph = FunctionGraph([*explicit, *shared], [*results, *update_values])
-    inputs = dict(zip([*explicit, *shared], fgraph.inputs))
-    n_results = len(results)
-    targets: list[Any] = [v for v, _ in spec.updates] + [i.variable for i, _ in stateful]
-    updated = {n_results + k: inputs[v] for k, v in enumerate(targets)}
-    fgraph.updated_inputs = updated  # type: ignore[attr-defined]
-    fgraph.mutable_inputs = [  # type: ignore[attr-defined]
-        inputs[i.variable] for i in spec.inputs if i.mutable and i.value is None
-    ]
+    written = graph_of(spec)
+    fgraph, inputs, shared = written.fgraph, written.inputs, written.shared
+    updated, targets = fgraph.updated_inputs, written.targets
     for hook in mode.hooks:
         hook.compile_started(fgraph, mode)
     graph_ready = perf_counter()
