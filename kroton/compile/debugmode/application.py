@@ -58,7 +58,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Checks:
-    """Which checks are made; the fields are those of DebugMode."""
+    """Which checks are made; most of the fields are those of DebugMode."""
 
     check_c_code: bool = True
     check_py_code: bool = True
@@ -66,6 +66,8 @@ class Checks:
     check_preallocated_output: str = "ALL"
     require_matching_strides: int = 0
     check_gradients: bool = False
+    warn_input_not_reused: bool = False
+    """Warn where `destroy_map` promises an output in an input's memory, and it is not there."""
 
     def run(
         self, subject: Subject, inputs: Sequence[Any], effort: Effort = Effort.EVERYTHING,
@@ -93,15 +95,16 @@ class Checks:
         node, run, who = subject.node, subject.run, subject.who
         if node.op.undefined_output:
             return self._run_undefined(subject, inputs, known or {})
+        warn = self.warn_input_not_reused and effort is Effort.EVERYTHING
         before = checks.snapshot(inputs, subject.destroyed) if effort is Effort.ONCE else None
-        expected = self._expected(subject, inputs, before)
+        expected = self._expected(subject, inputs, before, warn)
         if run is None:
             assert expected is not None
             if before is not None:
                 self._check_values(node, expected, "perform")
             outputs = expected
         else:
-            outputs = self._found(subject, inputs, expected, before)
+            outputs = self._found(subject, inputs, expected, before, warn)
             if before is not None:
                 self._agree_once(node, expected, outputs, who, inputs)
             elif expected is not None:
@@ -152,7 +155,7 @@ class Checks:
             checks.check_value(r, value, who, False)
 
     def _expected(
-        self, subject: Subject, inputs: Sequence[Any], before: Snapshot | None
+        self, subject: Subject, inputs: Sequence[Any], before: Snapshot | None, warn: bool
     ) -> list[Any] | None:
         """What `perform` gives, if it is asked; an error of its own must be the kernel's too."""
         node, run = subject.node, subject.run
@@ -163,7 +166,7 @@ class Checks:
                 return checks.run_once(
                     node, subject.perform, "perform", inputs, subject.destroyed, before
                 )
-            return checks.check_runs(node, subject.perform, "perform", inputs)
+            return checks.check_runs(node, subject.perform, "perform", inputs, warn)
         except DebugModeError:
             raise
         except Exception as error:
@@ -179,19 +182,16 @@ class Checks:
             ) from error  # fmt: skip
 
     def _found(
-        self,
-        subject: Subject,
-        inputs: Sequence[Any],
-        expected: list[Any] | None,
-        before: Snapshot | None,
-    ) -> list[Any]:
+        self, subject: Subject, inputs: Sequence[Any], expected: list[Any] | None,
+        before: Snapshot | None, warn: bool,
+    ) -> list[Any]:  # fmt: skip
         """What the kernel gives; it must not fail where `perform` does not."""
         node, run, who = subject.node, subject.run, subject.who
         assert run is not None
         try:
             if before is not None:
                 return checks.run_once(node, run, who, inputs, subject.destroyed, before)
-            return checks.check_runs(node, run, who, inputs)
+            return checks.check_runs(node, run, who, inputs, warn)
         except DebugModeError:
             raise
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -149,8 +150,9 @@ def check_value(r: Variable, value: Any, made_by: str, must_be_finite: bool) -> 
 
 
 def run_guarded(
-    node: Apply, run: Runner, who: str, inputs: Sequence[Any], pattern: int
-) -> list[Any]:
+    node: Apply, run: Runner, who: str, inputs: Sequence[Any], pattern: int,
+    warn_not_reused: bool = False,
+) -> list[Any]:  # fmt: skip
     """Run on guarded copies in poisoned memory; check destroy_map, view_map and trespass."""
     copies = [Guarded(x, pattern) if isinstance(x, np.ndarray) else None for x in inputs]
     arguments = [c.array if c is not None else x for c, x in zip(copies, inputs)]
@@ -171,6 +173,8 @@ def run_guarded(
             raise BadBuffer(report(node, f"{who} wrote beside the memory of input {k}", inputs))
     _check_guards(node, who, inputs, outputs)
     _check_aliases(node, who, arguments, outputs)
+    if warn_not_reused:
+        _warn_not_reused(node, who, arguments, outputs)
     # The values must outlive the guarded copies.
     kept = [v.copy(order="K") if isinstance(v, np.ndarray) else v for v in outputs]
     del outputs
@@ -211,6 +215,26 @@ def _check_aliases(node: Apply, who: str, inputs: Sequence[Any], outputs: Sequen
             raise BadViewMap(node, o, value, None, others, who)
 
 
+def _warn_not_reused(node: Apply, who: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Warn of outputs that `destroy_map` promises in an input's memory, and that are not there."""
+    for o, positions in node.op.destroy_map.items():
+        value = outputs[o]
+        if not isinstance(value, np.ndarray) or value.size == 0:
+            continue
+        if not any(node.outputs[o].type.may_share_memory(value, inputs[i]) for i in positions):
+            warnings.warn(
+                report(
+                    node,
+                    f"{who} did not reuse input {list(positions)} for output {o}, although "
+                    f"destroy_map {dict(node.op.destroy_map)} announces it",
+                    inputs,
+                    "where nothing is gained in place, leave it out of destroy_map: other Applys "
+                    "must wait, or work on copies, for nothing",
+                ),
+                stacklevel=2,
+            )
+
+
 def snapshot(inputs: Sequence[Any], destroyed: Collection[int]) -> list[tuple[int, bytes]]:
     """The bytes of the small inputs that must not change, with their positions."""
     return [
@@ -241,9 +265,11 @@ def run_once(
     return outputs
 
 
-def check_runs(node: Apply, run: Runner, who: str, inputs: Sequence[Any]) -> list[Any]:
+def check_runs(
+    node: Apply, run: Runner, who: str, inputs: Sequence[Any], warn_not_reused: bool = False
+) -> list[Any]:
     """Run twice among different garbage; both must agree to the bit. Returns the outputs."""
-    first = run_guarded(node, run, who, inputs, 0xFF)
+    first = run_guarded(node, run, who, inputs, 0xFF, warn_not_reused)
     for r, value in zip(node.outputs, first):
         check_value(r, value, who, False)
     second = run_guarded(node, run, who, inputs, 0x2A)

@@ -42,8 +42,6 @@ class DebugLinker(Linker):
     """Shrink a failing case."""
     directory: str | None = None
     """Where failing cases are saved."""
-    warn_input_not_reused: bool = True
-    """Warn when an Apply announces in `destroy_map` what it does not do."""
 
     name = "debug"
 

@@ -71,7 +71,8 @@ class ApplyCase(Case):
         """The case of `node` by itself, without the graph before it."""
         modules = dict.fromkeys(s.__module__ for s in registered().get(type(node.op), ()))
         others = tuple(m for m in modules if not m.startswith(("kroton.", "__main__")))
-        return cls(checks.detached(node), list(inputs), error, chosen, others)
+        quiet = replace(chosen, warn_input_not_reused=False)
+        return cls(checks.detached(node), list(inputs), error, quiet, others)
 
     def run(self) -> None:
         for name in self.modules:

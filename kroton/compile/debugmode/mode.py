@@ -135,11 +135,9 @@ class DebugMode(Mode):
             raise ValueError("stability_patience cannot be negative")
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        made = {f.name: values[f.name] for f in fields(Checks)}
-        debug_linker = DebugLinker(
-            checks=Checks(**made), minimize=minimize, directory=directory,
-            warn_input_not_reused=settings.warn_input_not_reused,
-        )  # fmt: skip
+        made = {f.name: values[f.name] for f in fields(Checks) if f.name in values}
+        chosen_checks = Checks(**made, warn_input_not_reused=settings.warn_input_not_reused)
+        debug_linker = DebugLinker(checks=chosen_checks, minimize=minimize, directory=directory)
         kept = tuple(h for h in hooks if not isinstance(h, RewriteChecks))
         object.__setattr__(self, "linker", debug_linker)
         object.__setattr__(self, "optimizer", optimizer)
