@@ -126,6 +126,19 @@ def test_an_op_of_the_users_passes() -> None:
     np.testing.assert_array_equal(f([1.0, 2.0]), [4.0, 2.0])
 
 
+def test_a_function_that_calls_itself_passes() -> None:
+    """Its `perform` waits for a lock that the calling thread holds: no other thread may run it."""
+    x = T.dscalar("x")
+
+    @kroton.as_op(itypes=[x.type], otypes=[x.type])
+    def count(value: Any) -> Any:
+        return np.asarray(0.0) if value <= 0 else np.asarray(f(value - 1) + 1)
+
+    state = kroton.shared(0)
+    f = kroton.function([x], count(x), updates=[(state, state + 1)], mode="DEBUG_MODE")
+    assert f(2.0) == 2.0
+
+
 def test_the_users_own_errors_are_raised_as_they_are() -> None:
     x, y = T.dmatrices("x y")
     f = kroton.function([x, y], T.dot(x, y), mode="DEBUG_MODE")
