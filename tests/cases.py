@@ -173,7 +173,8 @@ def fused(draw):
         registers = tuple(draw(st.integers(0, nin + k - 1)) for _ in range(op.nin))
         steps.append(Instruction(op, registers, (dtype,) * op.nin, dtype))
     outputs = {nin + len(steps) - 1: None}
-    outputs.setdefault(nin + draw(st.integers(0, len(steps) - 1)))
+    for _ in range(draw(st.integers(0, 2))):
+        outputs.setdefault(draw(st.integers(0, nin + len(steps) - 1)))
     return Composite(nin, tuple(steps), tuple(outputs)), (np.dtype(dtype),) * nin
 
 
@@ -200,11 +201,17 @@ def elementwise(draw, op_type):
         arrays[0] = np.abs(arrays[0]).astype(types[0])
     arrays = tame(op, arrays)
     found = case(draw, Elemwise(op), *arrays, ones=ones)
-    out = found.node.outputs[0].type
-    targets = [k for k, v in enumerate(found.node.inputs) if v.type == out]
-    if targets and draw(st.booleans()):
-        inplace = Elemwise(op, ((0, one_of(draw, *targets)),))
-        found.node = apply(inplace, *found.node.inputs)
+    pattern = {}
+    for k, out in enumerate(found.node.outputs):
+        targets = [
+            i
+            for i, v in enumerate(found.node.inputs)
+            if v.type == out.type and i not in pattern.values()
+        ]
+        if targets and draw(st.booleans()):
+            pattern[k] = one_of(draw, *targets)
+    if pattern:
+        found.node = apply(Elemwise(op, tuple(pattern.items())), *found.node.inputs)
     return found
 
 

@@ -48,18 +48,6 @@ def inplace_version(*op_types: type) -> Callable[[Announcement], Announcement]:
     return register
 
 
-@inplace_version(Elemwise)
-def elemwise_in_place(node: Apply) -> Choices:
-    """An Elemwise over any input of its result's type."""
-    op = node.op
-    if op.inplace_pattern or len(node.outputs) != 1:
-        return
-    wanted = node.outputs[0].type
-    for k, var in enumerate(node.inputs):
-        if var.type == wanted and wanted.ndim:
-            yield k, Elemwise(op.scalar_op, ((0, k),))
-
-
 @inplace_version(IncSubtensor, AdvancedIncSubtensor, AdvancedIncSubtensor1)
 def inc_subtensor_in_place(node: Apply) -> Choices:
     """An indexed assignment or addition into its first input."""
@@ -109,6 +97,10 @@ class _Memory:
         if out in self.kept:
             self.kept.add(root)
 
+    def rename(self, out: Variable, new: Variable) -> None:
+        """From now on `out` is `new`."""
+        self.roots[new] = self.roots[out]
+
 
 def _sharing(op: Any) -> dict[int, list[int]]:
     """For each output the inputs whose memory it may share."""
@@ -121,6 +113,92 @@ def _sharing(op: Any) -> dict[int, list[int]]:
     return merged
 
 
+class _Placement:
+    """Decides which result overwrites which input."""
+
+    def __init__(self, fgraph: FunctionGraph, schedule: list[Apply]) -> None:
+        self.fgraph = fgraph
+        self.memory = _Memory(fgraph, schedule)
+        self.updated: dict[int, Variable] = getattr(fgraph, "updated_inputs", {})
+        self.mutable = set(getattr(fgraph, "mutable_inputs", ()))
+        self.given = set(fgraph.inputs)
+        self.overwritten: set[Variable] = set(self.mutable)
+
+    def own(self, out: Variable) -> list[Variable]:
+        """The inputs whose new value `out` is."""
+        return [
+            self.updated[client[1]]
+            for client in self.fgraph.variables[out]
+            if client[0] == "output" and client[1] in self.updated
+        ]
+
+    def best(
+        self, node: Apply, position: int, out: Variable, candidates: Iterable[int]
+    ) -> int | None:
+        """The first of the inputs that `out` may overwrite; its own old value before others."""
+        memory, own, best = self.memory, self.own(out), None
+        for k in candidates:
+            var = node.inputs[k]
+            roots = memory.roots_of(var)
+            if len(roots) != 1 or var.type != out.type:
+                continue
+            (root,) = roots
+            if isinstance(root, Constant) or root in memory.kept:
+                continue
+            if memory.last_read.get(root, -1) > position or not _alone(memory, node, k, root):
+                continue
+            if root in self.given:
+                # A shared variable by its own new value, or what the user lends for scratch.
+                if var is root and root in own:
+                    return k
+                if root not in self.mutable or not memory.kept.isdisjoint(memory.roots_of(out)):
+                    continue
+            if best is None:
+                best = k
+        return best
+
+    def announced(self, node: Apply, position: int) -> tuple[Any, dict[int, int]]:
+        """The Op that makes output 0 in place, and {0: over which input}, empty for nowhere."""
+        ops: dict[int, Any] = {}
+        for k, op in _announced[type(node.op)](node):
+            ops.setdefault(k, op)
+        found = self.best(node, position, node.outputs[0], ops)
+        return (None, {}) if found is None else (ops[found], {0: found})
+
+    def elementwise(self, node: Apply, position: int) -> tuple[Any, dict[int, int]]:
+        """The same for an Elemwise: each of its results over another input of its type."""
+        pattern: dict[int, int] = {}
+        order = list(range(len(node.outputs)))
+        if len(order) > 1:
+            # New values of shared variables claim the old ones first.
+            order.sort(key=lambda k: not self.own(node.outputs[k]))
+        for k in order:
+            out = node.outputs[k]
+            if not out.type.ndim:
+                continue
+            free = [i for i in range(len(node.inputs)) if i not in pattern.values()]
+            found = self.best(node, position, out, free)
+            if found is not None:
+                pattern[k] = found
+        return Elemwise(node.op.scalar_op, tuple(sorted(pattern.items()))), pattern
+
+    def take(self, node: Apply, op: Any, pattern: dict[int, int], reason: str) -> list[Variable]:
+        """Replace `node` by `op`; return its results."""
+        memory = self.memory
+        twin = node.rebuilt(node.inputs)
+        twin.op = op
+        for k, i in pattern.items():
+            (root,) = memory.roots_of(node.inputs[i])
+            memory.hand_over(root, node.outputs[k], twin.outputs[k])
+            if root in self.given:
+                self.overwritten.add(root)
+        for k, (out, new) in enumerate(zip(node.outputs, twin.outputs)):
+            if k not in pattern:
+                memory.rename(out, new)
+        self.fgraph.replace_all(list(zip(node.outputs, twin.outputs)), reason)
+        return twin.outputs
+
+
 @dataclass(frozen=True)
 class InPlace(Pass):
     """Results overwrite inputs that are not read later; attaches a DestroyHandler."""
@@ -130,58 +208,26 @@ class InPlace(Pass):
         selection: Selection | None = None,
     ) -> None:  # fmt: skip
         schedule = fgraph.toposort()
-        memory = _Memory(fgraph, schedule)
-        updated: dict[int, Variable] = getattr(fgraph, "updated_inputs", {})
-        mutable = set(getattr(fgraph, "mutable_inputs", ()))
-        given = set(fgraph.inputs)
-        overwritten: set[Variable] = set(mutable)
+        placement = _Placement(fgraph, schedule)
         destroys = any(node.op.destroy_map for node in schedule)
         for position, node in enumerate(schedule):
-            announce = _announced.get(type(node.op))
-            if announce is None or node.op.destroy_map:
+            elementwise = type(node.op) is Elemwise
+            if node.op.destroy_map or not (elementwise or type(node.op) in _announced):
                 continue
             started = perf_counter()
-            out = node.outputs[0]
-            own = [
-                updated[client[1]]
-                for client in fgraph.variables[out]
-                if client[0] == "output" and client[1] in updated
-            ]
-            choice = None
-            for k, op in announce(node):
-                var = node.inputs[k]
-                roots = memory.roots_of(var)
-                if len(roots) != 1 or var.type != out.type:
-                    continue
-                (root,) = roots
-                if isinstance(root, Constant) or root in memory.kept:
-                    continue
-                if memory.last_read.get(root, -1) > position or not _alone(memory, node, k, root):
-                    continue
-                if root in given:
-                    # A shared variable by its own new value, or what the user lends for scratch.
-                    if var is root and root in own:
-                        choice = (k, op, root)
-                        break
-                    if root not in mutable or not memory.kept.isdisjoint(memory.roots_of(out)):
-                        continue
-                if choice is None:
-                    choice = (k, op, root)
-            if choice is None:
+            choose = placement.elementwise if elementwise else placement.announced
+            op, pattern = choose(node, position)
+            if not pattern:
                 continue
-            k, op, root = choice
-            twin = node.rebuilt(node.inputs)
-            twin.op = op
-            new = twin.outputs[0]
-            memory.hand_over(root, out, new)
-            fgraph.replace(out, new, self.name)
+            made = placement.take(node, op, pattern, self.name)
             destroys = True
-            if root in given:
-                overwritten.add(root)
             if observer is not None:
-                observer.rule_applied(self.name, node, out, new, perf_counter() - started)
+                seconds = perf_counter() - started
+                for out, new in zip(node.outputs, made):
+                    observer.rule_applied(self.name, node, out, new, seconds)
+                    seconds = 0.0
         if destroys:
-            protected = [var for var in fgraph.inputs if var not in overwritten]
+            protected = [var for var in fgraph.inputs if var not in placement.overwritten]
             fgraph.attach_feature(DestroyHandler(protected))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from kroton.scalar.op import ScalarOp
 from kroton.scalar.promotion import Dtypes, InputType, no_loop, promote
 
-SPELLED = 16
+SPELLED = 24
 """Programs of more instructions are not written out in their name."""
 
 

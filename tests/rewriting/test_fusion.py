@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kroton
 import kroton.tensor as T
 from kroton import scalar
 from kroton.graph import FunctionGraph
@@ -28,6 +30,10 @@ def fused(inputs: list[Any], outputs: list[Any], pass_: Fusion = FUSION) -> Func
     return fgraph
 
 
+def names(node: Any) -> list[str]:
+    return [step.op.name for step in node.op.scalar_op.instructions]
+
+
 v, w = T.dvectors("v", "w")
 
 
@@ -35,16 +41,94 @@ def test_a_region_becomes_one_apply() -> None:
     fgraph = fused([v, w], [T.exp(v * w + 1) - w])
     (node,) = fgraph.toposort()
     assert isinstance(node.op.scalar_op, scalar.Composite)
-    assert [step.op.name for step in node.op.scalar_op.instructions] == ["mul", "add", "exp", "sub"]
+    assert names(node) == ["mul", "add", "exp", "sub"]
     assert node.inputs[:2] == fgraph.inputs
 
 
-def test_a_result_that_others_use_is_kept() -> None:
+def test_a_result_that_others_use_is_one_of_several() -> None:
     inner = T.exp(v)
-    fgraph = fused([v], [T.log(inner + 1), inner.sum()])
-    assert len(fgraph.toposort()) == 3
-    fgraph = fused([v], [T.log(inner + 1), inner])
-    assert len(fgraph.toposort()) == 2
+    for outputs in ([T.log(inner + 1), inner.sum()], [T.log(inner + 1), inner]):
+        node = fused([v], outputs).toposort()[0]
+        assert names(node) == ["exp", "add", "log"]
+        assert len(node.outputs) == 2
+
+
+def test_applys_that_read_the_same_array_become_one() -> None:
+    (node,) = fused([v, w], [v * w, T.exp(v)]).toposort()
+    assert names(node) == ["mul", "exp"]
+    assert len(fused([v, w], [v + 1, w + 1]).toposort()) == 2
+
+
+def test_equal_extents_are_proven_by_what_else_is_read() -> None:
+    a = T.dvector("a")
+    nodes = fused([v, w, a], [T.exp(v), T.sin(w) * v, T.cos(w), T.exp(a)]).toposort()
+    assert sorted(len(n.outputs) for n in nodes) == [1, 3]
+    short, long = T.dvector("short"), T.dvector("long")
+    s = T.dscalar("s")
+    nodes = fused([short, long, s], [T.exp(short) * s, T.exp(long) * s]).toposort()
+    assert [len(n.outputs) for n in nodes] == [1, 1]
+
+
+def test_constants_bring_nothing_together() -> None:
+    c = T.constant(np.arange(3.0))
+    x, y = T.TensorType("float64", (3,))("x"), T.TensorType("float64", (3,))("y")
+    assert len(fused([x, y], [x + c, y * c]).toposort()) == 2
+
+
+def test_what_waits_for_a_reduction_is_not_fused_with_what_it_reduces() -> None:
+    a = T.exp(v)
+    norm = a / a.sum()
+    nodes = fused([v], [T.log(norm), a * 2]).toposort()
+    first, _, last = nodes
+    assert names(first) == ["exp", "mul"]
+    assert names(last) == ["true_div", "log"]
+
+
+def test_new_values_of_shared_variables_are_not_held_up_by_other_results() -> None:
+    rate, g = T.dscalar("rate"), T.dvector("g")
+    p = kroton.shared(np.ones(3), name="p")
+    m = kroton.shared(np.ones(3), name="m")
+    momentum = 0.9 * m + g
+    step = kroton.function(
+        [g, rate], T.tanh(g), updates=[(m, momentum), (p, p - rate * momentum)], mode="FAST_RUN"
+    )
+    nodes = step.maker.fgraph.toposort()
+    assert sorted(len(n.outputs) for n in nodes) == [1, 2]
+    (update,) = (n for n in nodes if len(n.outputs) == 2)
+    assert dict(update.op.inplace_pattern).keys() == {0, 1}
+    step(np.arange(3.0), 0.5)
+    np.testing.assert_array_equal(m.get_value(), 0.9 + np.arange(3.0))
+    np.testing.assert_allclose(p.get_value(), 1 - 0.5 * (0.9 + np.arange(3.0)))
+
+
+def test_several_results_have_gradients_shapes_and_can_be_pickled() -> None:
+    (node,) = fused([v, w], [T.sin(v * w), T.exp(v * w)]).toposort()
+    assert len(node.outputs) == 2
+    x, y = T.dvectors("x", "y")
+    first, second = node.op(x, y)
+    a, b = np.array([0.3, -1.2]), np.array([2.0, 0.7])
+    f = kroton.function([x, y], [*T.grad((first + 2 * second).sum(), [x, y]), first.shape[0]])
+    slope = np.cos(a * b) + 2 * np.exp(a * b)
+    for found, wanted in zip(f(a, b), [slope * b, slope * a, 2]):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    assert pickle.loads(pickle.dumps(node.op)) == node.op
+    again = pickle.loads(pickle.dumps(f))
+    np.testing.assert_array_equal(again(a, b)[0], f(a, b)[0])
+
+
+def test_debug_mode_accepts_several_results_in_place() -> None:
+    m = T.dmatrix("m")
+    inner = T.exp(T.dot(m, m))
+    outputs = [T.dot(T.sin(inner) + 1, m), T.dot(T.cos(inner), m), inner.sum()]
+    f = kroton.function([m], outputs, mode="DebugMode")
+    nodes = [n for n in f.maker.fgraph.toposort() if len(n.outputs) > 1]
+    assert nodes
+    assert all(n.op.destroy_map for n in nodes)
+    x = np.random.default_rng(3).normal(size=(3, 3))
+    inner_value = np.exp(x @ x)
+    expected = [(np.sin(inner_value) + 1) @ x, np.cos(inner_value) @ x, inner_value.sum()]
+    for found, wanted in zip(f(x), expected):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_what_is_shared_within_a_region_is_computed_once() -> None:
@@ -76,6 +160,9 @@ def test_regions_are_limited() -> None:
         total = total + x
     for node in fused(xs, [total]).toposort():
         assert len(node.inputs) <= FUSION.max_inputs
+    many = [T.exp(v) * k for k in range(2, 40)]
+    for node in fused([v], many).toposort():
+        assert len(node.outputs) <= FUSION.max_outputs
     out = v
     for _ in range(200):
         out = T.sin(out)
@@ -107,7 +194,10 @@ def test_random_elementwise_graphs_keep_their_values(data: Any) -> None:
     pool: list[Any] = [*inputs, T.constant(0.5)]
     for _ in range(data.draw(st.integers(1, 14))):
         a = data.draw(st.sampled_from(pool))
-        if data.draw(st.booleans()):
+        if data.draw(st.integers(0, 5)) == 0:
+            pool.append(T.sum(a, axis=data.draw(st.integers(0, a.type.ndim - 1)), keepdims=True)
+                        if a.type.ndim else a)  # fmt: skip
+        elif data.draw(st.booleans()):
             pool.append(getattr(T, data.draw(st.sampled_from(UNARY)))(a))
         else:
             b = data.draw(st.sampled_from(pool))
@@ -142,3 +232,16 @@ def test_a_long_chain_is_fused(n: int) -> None:
     fgraph = FunctionGraph([v, w], [chain(n)])
     get_optimizer("fast_run").apply(fgraph)
     assert len(fgraph) == -(-n // FUSION.max_instructions)
+
+
+def braid(n: int) -> list[Any]:
+    """Two strands that read each other at every step, as a difference equation does."""
+    a, b = v, w
+    for _ in range(n):
+        a, b = T.sin(a) + b, a * b
+    return [a, b]
+
+
+def test_a_long_braid_is_fused_in_pieces() -> None:
+    fgraph = fused([v, w], braid(1000))
+    assert len(fgraph) <= 2 * 3000 // FUSION.max_instructions
