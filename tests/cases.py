@@ -27,7 +27,7 @@ from kroton.tensor.advanced_subtensor import (
 )
 from kroton.tensor.arange import ARange
 from kroton.tensor.argmax import Argmax, Argmin
-from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger
+from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
 from kroton.tensor.creation import Alloc, AllocEmpty
 from kroton.tensor.cumulative import CumOp, LinearRecurrence
 from kroton.tensor.diagonal import AllocDiag, ExtractDiag, Eye
@@ -531,6 +531,14 @@ def dot(draw, op_type):
     right = op_type is Dot22 or draw(st.booleans())
     x = finite(draw, dtype, *((m, k) if left else (k,)))
     return case(draw, op_type(), x, finite(draw, dtype, *((inner, n) if right else (inner,))))
+
+
+@cases_of(Dot22Scalar)
+def dot_scaled(draw, op_type):
+    dtype = one_of(draw, *CONTINUOUS)
+    m, k, n = (extent(draw) for _ in range(3))
+    x, y = finite(draw, dtype, m, k), finite(draw, dtype, k + one_of(draw, *[0] * 9, 1), n)
+    return case(draw, Dot22Scalar(), x, y, np.asarray(one_of(draw, 0, 1, -1, 0.5), dtype))
 
 
 @cases_of(BatchedDot)

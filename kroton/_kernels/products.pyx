@@ -555,21 +555,25 @@ cdef int product(
 
 
 cdef class DotKernel(Kernel):
-    """`dot(a, b)` of vectors and matrices of one dtype.
+    """`dot(a, b)` of vectors and matrices of one dtype, or `alpha * dot(a, b)`.
 
     Parameters
     ----------
     typenum : int
     a_ndim, b_ndim : {1, 2}
+    scaled : bool
+        Whether there is a third input, alpha, a scalar of the dtype, which is one of BLAS's.
     """
 
     cdef int typenum, a_ndim, b_ndim
+    cdef bint scaled
 
-    def __init__(self, int typenum, int a_ndim, int b_ndim):
-        self.arity(2, 1)
+    def __init__(self, int typenum, int a_ndim, int b_ndim, bint scaled=False):
+        self.arity(3 if scaled else 2, 1)
         self.typenum = typenum
         self.a_ndim = a_ndim
         self.b_ndim = b_ndim
+        self.scaled = scaled
         blas.load()
 
     cdef int run(self, PyObject **cells) except -1:
@@ -579,6 +583,7 @@ cdef class DotKernel(Kernel):
         cdef Matrix a = as_matrix(x, False), b = as_matrix(y, True), c
         cdef cnp.npy_intp dims[2]
         cdef int nd = 0
+        cdef Value nothing
         if a.cols != b.rows:
             raise ValueError(
                 f"dot: shapes {shape_of(x)} and {shape_of(y)} do not fit: "
@@ -595,10 +600,15 @@ cdef class DotKernel(Kernel):
         c = matrix(cnp.PyArray_BYTES(out), a.rows, b.cols, 0, 0)
         c.cs = cnp.PyArray_ITEMSIZE(out)
         c.rs = c.cs * b.cols
-        return product(self.typenum, a, b, c, NULL, NULL)
+        if not self.scaled:
+            return product(self.typenum, a, b, c, NULL, NULL)
+        real_value(self.typenum, 0, &nothing)
+        return product(
+            self.typenum, a, b, c, cnp.PyArray_DATA(<cnp.ndarray> cells[self.inp[2]]), &nothing
+        )
 
     def __repr__(self):
-        return f"DotKernel({self.a_ndim}, {self.b_ndim})"
+        return f"DotKernel({self.a_ndim}, {self.b_ndim}{', scaled' if self.scaled else ''})"
 
 
 cdef class BatchedDotKernel(Kernel):

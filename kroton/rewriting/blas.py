@@ -1,5 +1,7 @@
-"""Dot products become calls of BLAS: Gemm, Gemv and Ger where something is added, else Dot22.
+"""Dot products become calls of BLAS: Gemm, Gemv and Ger where something is added, else Dot22
+or Dot22Scalar.
 
+    alpha * dot(x, y)                   Dot22Scalar(x, y, alpha)
     beta * z + alpha * dot(x, y)        Gemm(z, alpha, x, y, beta)
     beta * y + alpha * dot(A, x)        Gemv(y, alpha, A, x, beta)
     A + alpha * outer(x, y)             Ger(A, alpha, x, y)
@@ -25,10 +27,11 @@ from kroton.rewriting.engine import Phase
 from kroton.rewriting.inplace import inplace_version
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.passes import PhasePass, register_pass
-from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger
+from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.products import Dot
+from kroton.tensor.reduction import CAReduce
 from kroton.tensor.type import continuous_dtypes
 
 blas = Phase("blas", tags=("fast_run", "blas"))
@@ -82,15 +85,18 @@ def _scalar(var: Variable) -> Any:
     return T.dimshuffle(var, ())
 
 
-def _scaled(fgraph: FunctionGraph, var: Variable, like: Variable) -> tuple[_Factor, Variable]:
+def _scaled(
+    fgraph: FunctionGraph, var: Variable, like: Variable, shared: bool = False
+) -> tuple[_Factor, Variable]:
     """`var` as a scalar factor and the rest, which has the type class of `like`.
 
-    Products that something else needs too are the rest.
+    Products that something else needs too are the rest, but for `var` itself if `shared`.
     """
+    first = var
     factor = _Factor(np.ones((), like.type.numpy_dtype)[()])
     with np.errstate(all="ignore"):
         while var.owner is not None and type(var.owner.op) is Elemwise:
-            if len(fgraph.clients(var)) > 1:
+            if len(fgraph.clients(var)) > 1 and not (shared and var is first):
                 break
             name, inputs = var.owner.op.name, var.owner.inputs
             if name == "neg":
@@ -207,6 +213,24 @@ def accumulate_dot(fgraph: FunctionGraph, node: Apply) -> Any:
             alpha = alpha.negated()
         return _accumulate(z, alpha, beta, product)
     return None
+
+
+@blas.rewriter("mul", "true_div", "neg", name="scaled_dot", depth=6)
+def scaled_dot(fgraph: FunctionGraph, node: Apply) -> Any:
+    """A scaled product of matrices, unless it goes on in an Elemwise, which scales as well."""
+    out = node.outputs[0]
+    if out.type.dtype not in continuous_dtypes or out.type.ndim != 2 or node.op.inplace_pattern:
+        return None
+    if any(
+        client != "output" and type(client.op) in (Elemwise, CAReduce)
+        for client, _ in fgraph.clients(out)
+    ):
+        return None
+    alpha, rest = _scaled(fgraph, out, out, shared=True)
+    product = _product(fgraph, rest)
+    if product is None or rest is out:
+        return None
+    return Dot22Scalar()(*product.inputs, alpha.build(out.type.dtype))
 
 
 @blas.rewriter(Dot, name="dot_to_dot22", depth=1)

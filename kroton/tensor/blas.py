@@ -1,4 +1,4 @@
-"""The Ops of BLAS, which rewriting puts in the place of dot products: Gemm, Gemv, Ger, Dot22.
+"""The Ops of BLAS that rewriting puts in the place of products: Gemm, Gemv, Ger, Dot22 and kin.
 
 Their operands are floats or complex numbers of one dtype. They need no transposition flags: an
 operand may be a view with any strides, of which the kernels see whether BLAS can take it. As in
@@ -20,7 +20,18 @@ from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.products import as_gradient, conjugated, dot, outer
 from kroton.tensor.type import TensorType, continuous_dtypes
 
-__all__ = ["Dot22", "Gemm", "Gemv", "Ger", "dot22", "gemm", "gemv", "ger"]
+__all__ = [
+    "Dot22",
+    "Dot22Scalar",
+    "Gemm",
+    "Gemv",
+    "Ger",
+    "dot22",
+    "dot22scalar",
+    "gemm",
+    "gemv",
+    "ger",
+]
 
 
 def _operands(name: str, operands: Sequence[Any], ndims: Sequence[int]) -> list[Any]:
@@ -252,7 +263,51 @@ class Dot22(Op):
     __str__ = __repr__
 
 
+@dataclass(frozen=True, repr=False)
+class Dot22Scalar(Op):
+    """`alpha * dot(x, y)` of two matrices and a scalar of one float or complex dtype."""
+
+    def make_node(self, x: Any, y: Any, alpha: Any) -> Apply:
+        x, y, alpha = _operands("dot22scalar", (x, y, alpha), (2, 2, 0))
+        xs, ys = x.type.shape, y.type.shape
+        _known("dot22scalar", (xs[1], ys[0]))
+        return Apply(self, [x, y, alpha], [TensorType(x.type.dtype, (xs[0], ys[1]))()])
+
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        x, y, alpha = inputs
+        if x.shape[1] != y.shape[0]:
+            raise ValueError(
+                f"dot22scalar: shapes {x.shape} and {y.shape} do not fit: the first has "
+                f"{x.shape[1]} columns, the second {y.shape[0]} rows"
+            )
+        target = np.empty((x.shape[0], y.shape[1]), x.dtype)
+        with np.errstate(all="ignore"):
+            product = np.dot(x, y)
+        _accumulated(target, alpha, 0, product, target)
+        output_storage[0][0] = target
+
+    def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
+        x, y, alpha = inputs
+        (g,) = output_gradients
+        scaled = conjugated(alpha) * g
+        return [
+            as_gradient(dot(scaled, conjugated(y).T), x),
+            as_gradient(dot(conjugated(x).T, scaled), y),
+            _scalar_gradient(g, dot(x, y)),
+        ]
+
+    def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
+        x, y, _ = input_shapes
+        return [(x[0], y[1])]
+
+    def __repr__(self) -> str:
+        return "Dot22Scalar"
+
+    __str__ = __repr__
+
+
 gemm = Gemm()
 gemv = Gemv()
 ger = Ger()
 dot22 = Dot22()
+dot22scalar = Dot22Scalar()

@@ -17,7 +17,7 @@ from layouts import lay_out, layouts
 from kroton._kernels import loops
 from kroton.linking.kernels import registered, select_kernel
 from kroton.tensor.advanced_subtensor import AdvancedIncSubtensor, AdvancedIncSubtensor1
-from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger
+from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
 from kroton.tensor.creation import AllocEmpty
 from kroton.tensor.cumulative import CumOp, LinearRecurrence
 from kroton.tensor.elemwise import Elemwise
@@ -100,6 +100,7 @@ BOUNDS = {
     AdvancedIncSubtensor1: (order_bound, "complex sums are in another order"),
     Dot: (order_bound, OTHER_ORDER),
     Dot22: (order_bound, OTHER_ORDER),
+    Dot22Scalar: (order_bound, OTHER_ORDER),
     BatchedDot: (order_bound, OTHER_ORDER),
     Gemm: (order_bound, OTHER_ORDER),
     Gemv: (order_bound, OTHER_ORDER),

@@ -6,7 +6,7 @@ import pytest
 import kroton
 import kroton.tensor as T
 from kroton.compile.mode import Mode
-from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger
+from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
 
 PLAIN = Mode(linker="py", optimizer=None)
 
@@ -49,6 +49,7 @@ EXPRESSIONS = {
     "Z - 0.1 * outer(x, y)": (lambda Z, A, B, y, x, a: Z - 0.1 * T.outer(x, y), [Ger()]),
     "3 * Z + outer(x, y)": (lambda Z, A, B, y, x, a: 3 * Z + T.outer(x, y), [Gemm()]),
     "a product alone": (lambda Z, A, B, y, x, a: T.dot(A, B), [Dot22()]),
+    "a scaled product": (lambda Z, A, B, y, x, a: -0.5 * T.dot(A, B) / a, [Dot22Scalar()]),
     "a row is no matrix": (lambda Z, A, B, y, x, a: T.dot(A, B) + y, [Dot22()]),
 }
 
@@ -60,7 +61,7 @@ def test_sums_with_products_become_one_call_with_the_same_value(name, dtype):
     inputs = matrices(dtype)
     out = build(*inputs)
     f = compiled(inputs, out)
-    found = [op for op in ops(f) if isinstance(op, (Gemm, Gemv, Ger, Dot22))]
+    found = [op for op in ops(f) if isinstance(op, (Gemm, Gemv, Ger, Dot22, Dot22Scalar))]
     assert found == expected
     plain = compiled(inputs, out, mode=PLAIN)
     rtol = 1e-4 if dtype == "float32" else 1e-10

@@ -8,7 +8,7 @@ import kroton.tensor as T
 from kroton.gradient import verify_grad
 from kroton.graph.evaluation import interpret
 from kroton.linking.kernels import select_kernel
-from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger, dot22, gemm, gemv, ger
+from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger, dot22, gemm, gemv, ger
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
 CASES = {
@@ -16,6 +16,7 @@ CASES = {
     "gemv": (Gemv, [(3,), (), (3, 4), (4,), ()]),
     "ger": (Ger, [(3, 5), (), (3,), (5,)]),
     "dot22": (Dot22, [(3, 4), (4, 5)]),
+    "dot22scalar": (Dot22Scalar, [(3, 4), (4, 5), ()]),
 }
 
 
@@ -30,6 +31,8 @@ def draw(shapes, dtype):
 def reference(name, values):
     if name == "dot22":
         return values[0] @ values[1]
+    if name == "dot22scalar":
+        return values[2] * (values[0] @ values[1])
     z, alpha, x, y = values[:4]
     if name == "ger":
         return z + alpha * np.outer(x, y)
@@ -41,9 +44,9 @@ def reference(name, values):
 @pytest.mark.parametrize("name", CASES)
 def test_perform_and_kernel_have_numpys_value(name, dtype, inplace):
     op_type, shapes = CASES[name]
-    if name == "dot22" and inplace:
+    if name.startswith("dot22") and inplace:
         return
-    op = op_type() if name == "dot22" else op_type(inplace)
+    op = op_type() if name.startswith("dot22") else op_type(inplace)
     values = draw(shapes, dtype)
     inputs = [T.tensor(dtype, (None,) * v.ndim) for v in values]
     out = op(*inputs)

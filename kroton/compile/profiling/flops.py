@@ -45,7 +45,7 @@ def _register_known() -> None:
     """Register the package's Ops; put off until asked, since importing them takes time."""
     from kroton.scalar.composite import Composite
     from kroton.tensor.argmax import Argmax
-    from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger
+    from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
     from kroton.tensor.cumulative import CumOp
     from kroton.tensor.elemwise import Elemwise
     from kroton.tensor.nnet.crossentropy import (
@@ -71,7 +71,7 @@ def _register_known() -> None:
     def reduction(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
         return prod(inputs[0])
 
-    @flops_of(Dot, Dot22)
+    @flops_of(Dot, Dot22, Dot22Scalar)
     def product(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
         return 2 * prod(outputs[0]) * (inputs[0][-1] if inputs[0] else 1)
 

@@ -13,7 +13,7 @@ from kroton._kernels.products import (
 )
 from kroton.graph.basic import Apply
 from kroton.linking.kernels import kernel_for
-from kroton.tensor.blas import Dot22, Gemm, Gemv, Ger
+from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
 from kroton.tensor.products import BatchedDot, Dot
 
 
@@ -22,6 +22,12 @@ def dot(node: Apply) -> Any:
     """A `DotKernel`."""
     x, y = node.inputs
     return DotKernel(x.type.numpy_dtype.num, x.type.ndim, y.type.ndim)
+
+
+@kernel_for(Dot22Scalar)
+def dot_scaled(node: Apply) -> Any:
+    """A `DotKernel` with a factor."""
+    return DotKernel(node.outputs[0].type.numpy_dtype.num, 2, 2, True)
 
 
 @kernel_for(BatchedDot)
