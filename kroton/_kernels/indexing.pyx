@@ -16,13 +16,13 @@ cnp.import_array()
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(
-        PyObject *subtype, void *descr, int nd, cnp.npy_intp *dims,
+        void *subtype, void *descr, int nd, cnp.npy_intp *dims,
         cnp.npy_intp *strides, void *data, int flags, PyObject *obj
     )
-    int PyArray_CopyInto(object dest, object src) except -1
-    object PyArray_Nonzero(object array)
-    PyObject *PyArray_DESCR(object array)
-    PyObject *ndarray_type "((PyObject *)&PyArray_Type)"
+    int PyArray_CopyInto(cnp.ndarray dest, cnp.ndarray src) except -1
+    object PyArray_Nonzero(cnp.ndarray array)
+    void *PyArray_DESCR(cnp.ndarray array)
+    void *ndarray_type "((void *)&PyArray_Type)"
 
 cdef extern from "Python.h":
     void Py_INCREF "Py_INCREF"(PyObject *o)
@@ -42,7 +42,7 @@ cdef class SubtensorKernel(Kernel):
     cdef int run(self, PyObject **cells) except -1:
         cdef Region region
         cdef cnp.ndarray x = <cnp.ndarray> cells[self.inp[0]]
-        cdef PyObject *descr = PyArray_DESCR(x)
+        cdef PyObject *descr = <PyObject *> PyArray_DESCR(x)
         cdef object view
         self.index.locate(cells, self.inp + 1, x, &region)
         Py_INCREF(descr)

@@ -30,9 +30,9 @@ from kroton._kernels.strided cimport DIMS, Loops, Walk, prepare, walk
 cnp.import_array()
 
 cdef extern from "numpy/arrayobject.h":
-    int PyArray_CopyInto(object dest, object src) except -1
-    object PyArray_Nonzero(object array)
-    cnp.npy_intp PyArray_CountNonzero(object array) except -1
+    int PyArray_CopyInto(cnp.ndarray dest, cnp.ndarray src) except -1
+    object PyArray_Nonzero(cnp.ndarray array)
+    cnp.npy_intp PyArray_CountNonzero(cnp.ndarray array) except -1
 
 cdef extern from "Python.h":
     Py_ssize_t PySlice_AdjustIndices(

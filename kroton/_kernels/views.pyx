@@ -18,10 +18,10 @@ cnp.import_array()
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(
-        PyObject *subtype, void *descr, int nd, cnp.npy_intp *dims,
+        void *subtype, void *descr, int nd, cnp.npy_intp *dims,
         cnp.npy_intp *strides, void *data, int flags, PyObject *obj
     )
-    PyObject *ndarray_type "((PyObject *)&PyArray_Type)"
+    void *ndarray_type "((void *)&PyArray_Type)"
     PyObject *descr_of "(PyObject *)PyArray_DESCR"(cnp.ndarray x)
 
 cdef enum:
