@@ -146,7 +146,10 @@ def merge_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
     """Dimshuffles that change nothing, follow each other, or follow an alloc."""
     (inner,) = node.inputs
     order = node.op.new_order
-    if order == tuple(range(inner.type.ndim)):
+    known = inner.type.shape
+    if len(order) == len(known) and all(
+        e == d or (e == "x" and known[d] == 1) for d, e in enumerate(order)
+    ):
         return inner
     owner = inner.owner
     if owner is None:

@@ -106,3 +106,40 @@ def grad_of_log_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     if g.type.broadcastable != sm.type.broadcastable:
         g = T.fill(sm, g)
     return g - T.sum(g, axis=node.op.axis, keepdims=True) * sm
+
+
+@stabilize.rewriter(SoftmaxGrad, name="softmax_grad_of_sum", depth=6)
+def softmax_grad_of_sum(fgraph: FunctionGraph, node: Apply) -> Any:
+    """What several terms pass back through a softmax, apart where one of them divides by it.
+
+    SoftmaxGrad is linear in what is passed back, and each term then finds its own stable form.
+    """
+    total, sm = node.inputs
+    inner = total.owner
+    if inner is None or type(inner.op) is not Elemwise or inner.op.name not in ("add", "sub"):
+        return None
+    first, second = inner.inputs
+    if any(term.type.broadcastable != sm.type.broadcastable for term in (first, second)):
+        return None
+    if not any(_divides(term, sm) for term in (first, second)):
+        return None
+    return inner.op(node.op(first, sm), node.op(second, sm))
+
+
+def _divides(term: Variable, sm: Variable) -> bool:
+    """Whether `term`, or a term of it, is a quotient by `sm` or a crossentropy's gradient."""
+    stack, seen = [term], 0
+    while stack and seen < 8:
+        seen += 1
+        v = stack.pop()
+        node = v.owner
+        if node is None:
+            continue
+        if type(node.op) is CrossentropyCategorical1HotGrad:
+            if node.inputs[1] is sm:
+                return True
+        elif type(node.op) is Elemwise and node.op.name in ("add", "sub"):
+            stack.extend(node.inputs)
+        elif _times(v, sm) is not None:
+            return True
+    return False

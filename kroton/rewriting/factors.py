@@ -248,3 +248,46 @@ def _is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
     return client != "output" and _name(client.outputs[0]) in (
         "mul", "true_div", "neg", "reciprocal",
     )  # fmt: skip
+
+
+@stabilize.rewriter("add", "sub", name="p - p * sigmoid(x) -> p * sigmoid(-x)", depth=4)
+def product_less_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
+    """p - p sigmoid(x) with sigmoid(x) a factor of p: the derivative of a logistic function.
+
+    Where the sigmoid is near 1 the difference has no digits left.
+    """
+    first, second = node.inputs
+    out = node.outputs[0]
+    if out.type.numpy_dtype.kind != "f" or first.type.ndim != second.type.ndim:
+        return None
+    if "mul" not in (_name(first), _name(second)):
+        return None
+    a, b = factors_of(fgraph, first, shared=True), factors_of(fgraph, second, shared=True)
+    if a is None or b is None:
+        return None
+    if node.op.name == "sub":
+        b.coefficient = -b.coefficient
+    for whole, part in ((a, b), (b, a)):
+        extra = _without(part.above, whole.above)
+        if (
+            part.coefficient == -whole.coefficient
+            and extra is not None
+            and len(extra) == 1
+            and _name(extra[0]) == "sigmoid"
+            and extra[0] in whole.above
+            and len(part.below) == len(whole.below)
+            and _without(part.below, whole.below) == []
+        ):
+            (z,) = extra[0].owner.inputs
+            return whole.times(Product(1.0, [_sigmoid_of(z, True)])).build(out.type.dtype)
+    return None
+
+
+def _without(factors: list[Any], taken: list[Any]) -> list[Any] | None:
+    """`factors` less those of `taken`; None if some of those are not there."""
+    left = list(factors)
+    for v in taken:
+        if v not in left:
+            return None
+        left.remove(v)
+    return left

@@ -82,6 +82,9 @@ def scaled_softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
         x = found.inputs[0]
         spread = _undo_keepdims(factor, x.type.ndim)
         inner, axes = (factor, None) if spread is None else spread
+        negated = _owner(inner, "neg")
+        if negated is not None:
+            (inner,) = negated.inputs
         quotient = _owner(inner, "true_div") or _owner(inner, "reciprocal")
         if quotient is None:
             continue
@@ -94,7 +97,8 @@ def scaled_softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
             a = with_axes(a, axes) if a is not None and a.type.ndim else a
         result = softmax_for(x, total)
         if result is not None:
-            return result if a is None else a * result
+            scaled = result if a is None else a * result
+            return scaled if negated is None else -scaled
     return None
 
 

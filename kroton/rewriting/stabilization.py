@@ -33,6 +33,7 @@ rule(exp(x.continuous) - 1, expm1(x))
 rule(exp(x.continuous) + -1, expm1(x), name="exp(x) + -1 -> expm1(x)")
 rule(1 - exp(x.continuous), -expm1(x))
 rule(log1p(expm1(x.float)), x)
+rule(1 + expm1(x), exp(x))
 rule(1 - erf(x), erfc(x))
 rule(1 - erfc(x), erf(x))
 

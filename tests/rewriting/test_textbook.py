@@ -149,3 +149,46 @@ def test_products_keep_their_values(drawn: tuple[int, int, int], dtype: str) -> 
         T.dot(T.dot(y, scaled.T).T, y),
     ]  # fmt: skip
     agree([x, y], outputs, [a, a[::-1]], rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(matrices, st.sampled_from([1.0, -3.0, 0.25]), st.booleans())
+def test_the_derivative_of_a_logistic_function_keeps_its_digits(
+    drawn: tuple[int, int, int], scale: float, flipped: bool
+) -> None:
+    x, g = T.dmatrix("x"), T.dmatrix("g")
+    s = T.nnet.sigmoid(x)
+    whole, part = scale * g * s, scale * g * s * s
+    out = part - whole if flipped else whole - part
+    trace = kroton.printing.rewrite_trace(out)
+    assert "p - p * sigmoid(x) -> p * sigmoid(-x)" in [line.rule for line in trace.replacements]
+    agree([x, g], [out], [normal(*drawn), normal(*drawn[:2], drawn[2] + 1)])
+
+
+def test_products_that_share_no_sigmoid_are_subtracted() -> None:
+    x, g = T.dmatrix("x"), T.dmatrix("g")
+    s = T.nnet.sigmoid(x)
+    for out in (g * 2 - g * s, g * s - 2 * g * s * s, g * s - x * s * s, g * s + g * s * s):
+        trace = kroton.printing.rewrite_trace(out)
+        names = [line.rule for line in trace.replacements]
+        assert "p - p * sigmoid(x) -> p * sigmoid(-x)" not in names
+        agree([x, g], [out], [normal(3, 2, 0), normal(3, 2, 1)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(matrices)
+def test_a_penalty_beside_a_likelihood_leaves_its_gradient_finite(
+    drawn: tuple[int, int, int],
+) -> None:
+    z, y = T.dmatrix("z"), T.lvector("y")
+    p = T.nnet.softmax(z)
+    cost = -T.log(p)[T.arange(y.shape[0]), y].sum() + (p**2).sum()
+    labels = np.arange(drawn[0]) % drawn[1]
+    agree([z, y], [cost, T.grad(cost, z)], [normal(*drawn), labels])
+    gradient = kroton.function([z, y], T.grad(cost, z), mode=FAST)
+    assert np.isfinite(gradient(normal(*drawn) * 1e4, labels)).all()
+
+
+def test_a_dimension_that_is_dropped_and_put_back_stays() -> None:
+    v = T.TensorType("float64", (1, None))("v")
+    assert ops_of([v], T.dimshuffle(v, ("x", 1)) * 2) == ["Elemwise{mul}"]
