@@ -28,13 +28,3 @@ def nan_is_meant() -> Iterator[None]:
     """For tests of what NaN and inf become: DebugMode lets them pass."""
     with kroton.config.change_flags(DebugMode__check_finite=False):
         yield
-
-
-@pytest.fixture
-def fast_run() -> Iterator[None]:
-    """For tests of how a function runs (how often, in whose memory), not of what it gives.
-
-    DebugMode runs everything several times on copies; they keep FAST_RUN where it is the default.
-    """
-    with kroton.config.change_flags(mode="FAST_RUN"):
-        yield

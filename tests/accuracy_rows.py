@@ -1,0 +1,311 @@
+"""The rows of the table of accuracy in the manual: expressions that lose their value as written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+
+import kroton
+import kroton.tensor as T
+from kroton.compile.mode import Mode
+from kroton.rewriting import stabilize
+
+mp = mpmath.mp.clone()
+mp.prec = 4000
+
+PLAIN = Mode("py", None)
+SMALLEST = float(np.finfo(np.float64).tiny)
+FAST = Mode("c|py", "fast_run")
+
+
+@dataclass(frozen=True)
+class Row:
+    """An expression, and an argument at which evaluating it as it is written goes wrong."""
+
+    text: str
+    """As somebody would write it."""
+    build: Callable[..., Any]
+    """The expression of a vector `x`, or of a matrix `x` and, if there are any, labels `y`."""
+    truth: Callable[[list[Any]], list[Any]]
+    """The same by mpmath: all results from the vector, or from the only row of the matrix."""
+    at: tuple[float, ...]
+    """The value of `x`."""
+    shown: int = 0
+    """Which element of result and gradient the table shows."""
+    labels: tuple[int, ...] = ()
+    rows: bool = False
+    """Whether `x` is a matrix (of one row) even without labels."""
+    gradient: bool = True
+    """Whether the row shows the gradient of the sum of all results as well."""
+
+
+def each(function: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
+    """`function` applied to every element."""
+    return lambda values: [function(v) for v in values]
+
+
+def logsumexp(values: list[Any]) -> Any:
+    """The logarithm of the sum of exponentials."""
+    return mp.log(mp.fsum(mp.exp(v) for v in values))
+
+
+def softmax(values: list[Any]) -> list[Any]:
+    """exp(x) / sum(exp(x))"""
+    total = mp.fsum(mp.exp(v) for v in values)
+    return [mp.exp(v) / total for v in values]
+
+
+def logsoftmax(values: list[Any]) -> list[Any]:
+    """x - logsumexp(x)"""
+    total = logsumexp(values)
+    return [v - total for v in values]
+
+
+def _by_hand(x: Any) -> Any:
+    e = T.exp(x)
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _likelihood(p: Any, y: Any) -> Any:
+    return -T.log(p)[T.arange(y.shape[0]), y]
+
+
+def _back(of: Callable[..., Any]) -> Callable[..., Any]:
+    """What is passed back to `x`, summed along rows."""
+    return lambda x, *y: T.grad(T.sum(of(x, *y)), x).sum(axis=1)
+
+
+def _entropy(p: Any) -> Any:
+    return (p * T.log(p)).sum(axis=1)
+
+
+def _both(x: Any, y: Any) -> Any:
+    p = T.nnet.softmax(x)
+    return T.nnet.categorical_crossentropy(p, y) + T.log(p).sum(axis=1)
+
+
+def _penalty(x: Any, y: Any) -> Any:
+    p = T.nnet.softmax(x)
+    return _likelihood(p, y) + (p**2).sum(axis=1)
+
+
+WEIGHTS = np.array([3.0, 1.0, 0.7])
+
+ROWS: list[Row] = [
+    # ---- next to 1 and next to 0
+    Row("log(1 + x)", lambda x: T.log(1 + x), each(lambda x: mp.log(1 + x)), (1e-20,)),
+    Row("log(1 - x)", lambda x: T.log(1 - x), each(lambda x: mp.log(1 - x)), (1e-20,)),
+    Row("exp(x) - 1", lambda x: T.exp(x) - 1, each(mp.expm1), (1e-20,)),
+    Row("-1 + exp(x)", lambda x: -1 + T.exp(x), each(mp.expm1), (1e-20,)),
+    Row("1 - exp(x)", lambda x: 1 - T.exp(x), each(lambda x: -mp.expm1(x)), (-1e-18,)),
+    Row("3*exp(x) - 3", lambda x: 3 * T.exp(x) - 3, each(lambda x: 3 * mp.expm1(x)), (1e-20,)),
+    Row("log1p(expm1(x))", lambda x: T.log1p(T.expm1(x)), each(lambda x: x), (1000.0,)),
+    Row("log(exp(x))", lambda x: T.log(T.exp(x)), each(lambda x: x), (-1000.0,)),
+    # ---- logistic function, softplus, logaddexp
+    Row("log(1 + exp(x))", lambda x: T.log(1 + T.exp(x)),
+        each(lambda x: mp.log(1 + mp.exp(x))), (1000.0,)),
+    Row("log(1 + exp(x))", lambda x: T.log(1 + T.exp(x)),
+        each(lambda x: mp.log(1 + mp.exp(x))), (-100.0,)),
+    Row("1/(1 + exp(-x))", lambda x: 1 / (1 + T.exp(-x)),
+        each(lambda x: 1 / (1 + mp.exp(-x))), (-400.0,)),
+    Row("exp(x)/(1 + exp(x))", lambda x: T.exp(x) / (1 + T.exp(x)),
+        each(lambda x: 1 / (1 + mp.exp(-x))), (710.0,)),
+    Row("3*exp(x)/(1 + exp(x))", lambda x: T.exp(x) / (1 + T.exp(x)) * 3,
+        each(lambda x: 3 / (1 + mp.exp(-x))), (710.0,)),
+    Row("1 - sigmoid(x)", lambda x: 1 - T.nnet.sigmoid(x),
+        each(lambda x: 1 / (1 + mp.exp(x))), (50.0,)),
+    Row("log(sigmoid(x))", lambda x: T.log(T.nnet.sigmoid(x)),
+        each(lambda x: -mp.log(1 + mp.exp(-x))), (-1000.0,)),
+    Row("log(1 - sigmoid(x))", lambda x: T.log(1 - T.nnet.sigmoid(x)),
+        each(lambda x: -mp.log(1 + mp.exp(x))), (900.0,)),
+    Row("log1p(-sigmoid(x))", lambda x: T.log1p(-T.nnet.sigmoid(x)),
+        each(lambda x: -mp.log(1 + mp.exp(x))), (900.0,)),
+    Row("log(1 - 1/(1 + exp(-x)))", lambda x: T.log(1 - 1 / (1 + T.exp(-x))),
+        each(lambda x: -mp.log(1 + mp.exp(x))), (900.0,)),
+    Row("log(exp(x) + exp(-x))", lambda x: T.log(T.exp(x) + T.exp(-x)),
+        each(lambda x: mp.log(mp.exp(x) + mp.exp(-x))), (900.0,)),
+    # ---- the hyperbolic tangent
+    Row("(exp(x) - exp(-x))/(exp(x) + exp(-x))",
+        lambda x: (T.exp(x) - T.exp(-x)) / (T.exp(x) + T.exp(-x)), each(mp.tanh), (1e-17,)),
+    Row("(exp(x) - exp(-x))/(exp(x) + exp(-x))",
+        lambda x: (T.exp(x) - T.exp(-x)) / (T.exp(x) + T.exp(-x)), each(mp.tanh), (1000.0,)),
+    Row("(exp(2*x) - 1)/(exp(2*x) + 1)", lambda x: (T.exp(2 * x) - 1) / (T.exp(2 * x) + 1),
+        each(mp.tanh), (1e-17,)),
+    Row("(1 - exp(-2*x))/(1 + exp(-2*x))", lambda x: (1 - T.exp(-2 * x)) / (1 + T.exp(-2 * x)),
+        each(mp.tanh), (-400.0,)),
+    # ---- the error function
+    Row("1 - erf(x)", lambda x: 1 - T.erf(x), each(mp.erfc), (10.0,)),
+    Row("1 - erfc(x)", lambda x: 1 - T.erfc(x), each(mp.erf), (1e-20,)),
+    # ---- powers, products, quotients
+    Row("sqrt(x**2)", lambda x: T.sqrt(x**2), each(abs), (1e200,)),
+    Row("(x/exp(x))*exp(x)", lambda x: (x / T.exp(x)) * T.exp(x), each(lambda x: x), (800.0,)),
+    Row("sum(x - mean(x))", lambda x: (x - T.mean(x, axis=0)).sum(axis=0),
+        lambda x: [mp.mpf(0)], (0.1, 0.2, 0.4)),
+    # ---- logsumexp and softmax
+    Row("log(sum(exp(x)))", lambda x: T.log(T.exp(x).sum()),
+        lambda x: [logsumexp(x)], (1000.0, 999.0)),
+    Row("log(sum(exp(x)))", lambda x: T.log(T.exp(x).sum()),
+        lambda x: [logsumexp(x)], (-1000.0, -999.0)),
+    Row("x - log(sum(exp(x)))", lambda x: x - T.log(T.exp(x).sum(keepdims=True)),
+        logsoftmax, (1000.0, 999.0)),
+    Row("log(softmax(x))", lambda x: T.log(T.nnet.softmax(x)), logsoftmax, (0.0, 1000.0)),
+    Row("exp(x)/sum(exp(x))", lambda x: T.exp(x) / T.exp(x).sum(), softmax, (1000.0, 999.0)),
+    Row("log(exp(x)/sum(exp(x)))", lambda x: T.log(T.exp(x) / T.exp(x).sum()), logsoftmax,
+        (-1000.0, 0.0)),
+    Row("p*log(p).sum() with p = exp(x)/sum(exp(x))", lambda x: _entropy(_by_hand(x)),
+        lambda x: [mp.fsum(p * mp.log(p) for p in softmax(x))], (0.0, 1000.0), rows=True),
+    Row("(exp(x)/sum(exp(x)))**2", lambda x: _by_hand(x) ** 2, lambda x: [p**2 for p in softmax(x)],
+        (1000.0, 999.0), rows=True),
+    Row("grad(sum(c*softmax(x)), x).sum()", _back(lambda x: T.nnet.softmax(x) * WEIGHTS),
+        lambda x: [mp.mpf(0)], (0.1, 0.2, 0.4), rows=True, gradient=False),
+    # ---- crossentropy
+    Row("categorical_crossentropy(softmax(x), y)",
+        lambda x, y: T.nnet.categorical_crossentropy(T.nnet.softmax(x), y),
+        lambda x: [-logsoftmax(x)[0]], (0.0, 1000.0), labels=(0,)),
+    Row("-log(softmax(x))[arange(n), y]", lambda x, y: _likelihood(T.nnet.softmax(x), y),
+        lambda x: [-logsoftmax(x)[0]], (0.0, 1000.0), labels=(0,)),
+    Row("-log(exp(x)/sum(exp(x)))[arange(n), y]", lambda x, y: _likelihood(_by_hand(x), y),
+        lambda x: [-logsoftmax(x)[0]], (0.0, 1000.0), labels=(0,)),
+    Row("categorical_crossentropy(p, y) + log(p).sum(axis=1)", _both,
+        lambda x: [-logsoftmax(x)[0] + mp.fsum(logsoftmax(x))], (0.0, 1000.0), labels=(0,)),
+    Row("-log(exp(x)/sum(exp(x)))[arange(n), y].mean()",
+        lambda x, y: -T.log(_by_hand(x))[T.arange(y.shape[0]), y].mean(),
+        lambda x: [-logsoftmax(x)[0]], (0.0, 1000.0), labels=(0,)),
+    Row("-log(p)[arange(n), y] + (p**2).sum(axis=1)", _penalty,
+        lambda x: [-logsoftmax(x)[0] + mp.fsum(p**2 for p in softmax(x))], (0.0, 1000.0),
+        labels=(0,)),
+    Row("grad(categorical_crossentropy(p, y), x).sum()",
+        _back(lambda x, y: T.nnet.categorical_crossentropy(T.nnet.softmax(x), y)),
+        lambda x: [mp.mpf(0)], (0.1, 0.2, 0.4), labels=(1,), gradient=False),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A number as written, as Kroton computes it, and as it is."""
+
+    plain: float
+    found: float
+    true: Any
+
+    @property
+    def error(self) -> float:
+        """The relative error of what Kroton computes.
+
+        What is smaller than the smallest normal number is measured by that.
+        """
+        difference = abs(mp.mpf(self.found) - self.true)
+        return float(difference / max(abs(self.true), mp.mpf(SMALLEST)))
+
+    @property
+    def plain_is_wrong(self) -> bool:
+        """Whether what is written gives no number, or one without right digits."""
+        difference = abs(self.plain - self.true) if np.isfinite(self.plain) else mp.inf
+        return bool(difference > 1e-3 * max(abs(self.true), mp.mpf(SMALLEST)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a Row."""
+
+    value: Answer
+    gradient: Answer | None
+    fired: tuple[str, ...]
+    """The rules that replaced something in the function of both, in order."""
+
+
+def outcome_of(row: Row) -> Outcome:
+    """Evaluate a Row as written and optimized, and by mpmath."""
+    x: Any
+    if row.labels:
+        x, y = T.dmatrix("x"), T.lvector("y")
+        inputs, values = [x, y], [np.array([row.at]), np.array(row.labels)]
+    elif row.rows:
+        x = T.dmatrix("x")
+        inputs, values = [x], [np.array([row.at])]
+    else:
+        x = T.dvector("x")
+        inputs, values = [x], [np.array(row.at)]
+    out = row.build(*inputs)
+    wanted = [out, T.grad(T.sum(out) if out.type.ndim else out, x)] if row.gradient else [out]
+    exact = [mp.mpf(v) for v in row.at]
+    truths = [row.truth(exact)[min(row.shown, len(row.truth(exact)) - 1)]]
+    if row.gradient:
+
+        def total(t: Any) -> Any:
+            return mp.fsum(row.truth([*exact[: row.shown], t, *exact[row.shown + 1 :]]))
+
+        truths.append(mp.diff(total, exact[row.shown]))
+    found = []
+    for mode in (PLAIN, FAST):
+        f = kroton.function(inputs, wanted, mode=mode, on_unused_input="ignore")
+        with np.errstate(all="ignore"):
+            results = [np.asarray(v).ravel() for v in f(*values)]
+        found.append([float(v[min(row.shown, v.size - 1)]) for v in results])
+    answers = [Answer(*numbers) for numbers in zip(*found, truths)]
+    trace = kroton.printing.rewrite_trace(f)
+    return Outcome(
+        answers[0],
+        answers[1] if row.gradient else None,
+        tuple(dict.fromkeys(line.rule for line in trace.replacements)),
+    )
+
+
+STABILIZING_ELSEWHERE = (
+    "c * exp(x) - c -> c * expm1(x)",
+    "log(exp(x)) -> x",
+    "logsoftmax_by_hand",
+    "softmax_by_hand",
+    "sqrt(sqr(x)) -> abs(x)",
+)
+"""Rules of other phases that keep digits, or keep from overflow."""
+
+
+def stabilizing_rules() -> list[str]:
+    """The rules of which the table must show that they fire."""
+    return [rule.name for rule in stabilize.rules] + list(STABILIZING_ELSEWHERE)
+
+
+HEADER = """.. list-table::
+   :header-rows: 1
+   :widths: 24 10 14 14 14 8 16
+
+   * - {kind}
+     - x
+     - as written
+     - Kroton
+     - true value
+     - relative error
+     - rules
+"""
+
+
+def table(outcomes: list[tuple[Row, Outcome]]) -> str:
+    """The tables of values and of gradients in reStructuredText."""
+    known = set(stabilizing_rules())
+    parts = []
+    for kind in ("value", "gradient"):
+        lines = [HEADER.format(kind=kind)]
+        for row, outcome in outcomes:
+            answer = outcome.value if kind == "value" else outcome.gradient
+            if answer is None:
+                continue
+            rules = [f"``{name}``" for name in outcome.fired if name in known]
+            cells = [
+                f"``{row.text}``",
+                ", ".join(f"{v:g}" for v in row.at),
+                f"**{answer.plain:.9g}**" if answer.plain_is_wrong else f"{answer.plain:.9g}",
+                f"{answer.found:.9g}",
+                mp.nstr(answer.true, 9),
+                f"{answer.error:.0e}",
+            ]
+            if kind == "value":
+                cells.append(", ".join(rules))
+            lines += [f"   {'*' if k == 0 else ' '} - {cell}" for k, cell in enumerate(cells)]
+        parts.append("\n".join(lines))
+    parts[1] = parts[1].replace("\n     - rules", "").replace(" 8 16", " 8")
+    return "\n\n".join(parts) + "\n"
