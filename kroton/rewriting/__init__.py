@@ -46,6 +46,8 @@ for _table in (
     "likelihood",
     "stabilization",
     "factors",
+    "logistic",
+    "sums",
     "textbook",
     "products",
     "specialization",

@@ -45,6 +45,9 @@ from kroton.rewriting.phases import canonicalize
 
 T: Any = kroton.tensor
 
+_USERS = 16
+"""What has more users is not searched for twins among them, so that the cost stays linear."""
+
 c, d = C("c"), C("d")
 rule = canonicalize.rule
 
@@ -55,6 +58,7 @@ rule(0 - x, -x)
 rule(x * 1, x)
 rule(x * 0, 0, name="x * 0 -> 0")
 rule(x * -1, -x)
+rule(0 / x, 0, name="0 / x -> 0")
 rule(x / 1, x)
 rule(x / -1, -x)
 rule(x**1, x)
@@ -68,6 +72,7 @@ rule(neg(neg(x)), x)
 rule(x + -y, x - y)
 rule(x - -y, x + y)
 rule(-(x - y), y - x, single=True)
+rule(-x - y, -(x + y), single=True)
 rule(-x * -y, x * y)
 rule(-x / -y, x / y)
 rule(-x * c.real, x * -c)
@@ -176,3 +181,16 @@ def pow_of_pow(fgraph: FunctionGraph, node: Apply) -> Any:
     if power.type.dtype != node.outputs[0].type.dtype:
         return None
     return power if power.type.ndim == base.type.ndim else stretch(power, node.outputs[0])
+
+
+@canonicalize.rewriter("add", "mul", name="commuted_twin", depth=1)
+def commuted_twin(fgraph: FunctionGraph, node: Apply) -> Variable | None:
+    """x + y and y + x are one, and x * y and y * x."""
+    x, y = node.inputs
+    users = fgraph.variables[x]
+    if x is y or len(users) > _USERS:
+        return None
+    for client, _ in users:
+        if client != "output" and client.op == node.op and client.inputs == [y, x]:
+            return client.outputs[0]  # type: ignore[no-any-return]
+    return None

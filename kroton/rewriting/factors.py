@@ -27,7 +27,7 @@ _add, _sub, _mul, _div, _neg, _reciprocal, _sigmoid = (
 )
 
 
-def _name(var: Variable) -> str:
+def scalar_name(var: Variable) -> str:
     """The name of the scalar operation that makes `var`, or ''."""
     node = var.owner
     if node is None or type(node.op) is not Elemwise or type(node.op.scalar_op) is scalar.Composite:
@@ -98,7 +98,7 @@ def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Pr
             found.coefficient *= number if is_above else 1 / number
             continue
         whole = shared or v is var or len(fgraph.variables.get(v, ())) <= 1
-        name = _name(v) if whole else ""
+        name = scalar_name(v) if whole else ""
         if name == "mul":
             stack.extend((x, is_above) for x in reversed(v.owner.inputs))
         elif name == "true_div":
@@ -116,10 +116,10 @@ def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Pr
 
 def _logistic_argument(v: Variable) -> Any:
     """z, if `v` is 1 + exp(z)."""
-    if _name(v) != "add":
+    if scalar_name(v) != "add":
         return None
     for one, e in (v.owner.inputs, v.owner.inputs[::-1]):  # type: ignore[union-attr]
-        if _name(e) == "exp":
+        if scalar_name(e) == "exp":
             value = uniform_value(one)
             if value is not None and value == 1:
                 return e.owner.inputs[0]
@@ -128,7 +128,7 @@ def _logistic_argument(v: Variable) -> Any:
 
 def _sigmoid_of(z: Any, negated: bool) -> Any:
     if negated:
-        z = z.owner.inputs[0] if _name(z) == "neg" else _neg(z)
+        z = z.owner.inputs[0] if scalar_name(z) == "neg" else _neg(z)
     return _sigmoid(z)
 
 
@@ -146,7 +146,7 @@ def reduced(product: Product) -> Product:
                 restore[s] = v
                 target.append(s)
     stabilized = False
-    for e in [v for v in above if _name(v) == "exp"]:
+    for e in [v for v in above if scalar_name(v) == "exp"]:
         (z,) = e.owner.inputs
         s = _same(_sigmoid_of(z, True), above)
         if s in above:
@@ -167,21 +167,21 @@ def reduced(product: Product) -> Product:
         if twin in below:
             above.remove(v)
             below.remove(twin)
-    # What did not cancel is written as it was.
-    for source, target in ((above, below), (below, above)):
-        for v in list(source):
-            if v in restore:
-                source.remove(v)
-                target.append(restore[v])
+    # 1 / (1 + exp(z)) stays sigmoid(-z); 1 + exp(z) is written as it was.
+    stabilized = stabilized or any(v in restore for v in above)
+    for v in list(below):
+        if v in restore:
+            below.remove(v)
+            above.append(restore[v])
     return Product(product.coefficient, above, below, stabilized)
 
 
 def _other_exponential(total: Variable, e: Variable) -> Any:
     """y, if `total` is e + exp(y)."""
-    if _name(total) != "add":
+    if scalar_name(total) != "add":
         return None
     for a, b in (total.owner.inputs, total.owner.inputs[::-1]):  # type: ignore[union-attr]
-        if a is e and _name(b) == "exp":
+        if a is e and scalar_name(b) == "exp":
             return b.owner.inputs[0]
     return None
 
@@ -189,14 +189,18 @@ def _other_exponential(total: Variable, e: Variable) -> Any:
 def _same(v: Any, among: list[Any]) -> Any:
     """The member of `among` that is `v`, or the same sigmoid; `v` if there is none."""
     for other in among:
-        if other is v or (_name(v) == _name(other) == "sigmoid" and _equal_arguments(v, other)):
+        if other is v or (
+            scalar_name(v) == scalar_name(other) == "sigmoid" and _equal_arguments(v, other)
+        ):
             return other
     return v
 
 
 def _equal_arguments(a: Any, b: Any) -> bool:
     (x,), (y,) = a.owner.inputs, b.owner.inputs
-    return x is y or (_name(x) == _name(y) == "neg" and x.owner.inputs[0] is y.owner.inputs[0])
+    return x is y or (
+        scalar_name(x) == scalar_name(y) == "neg" and x.owner.inputs[0] is y.owner.inputs[0]
+    )
 
 
 @stabilize.rewriter("mul", "true_div", "neg", "reciprocal", name="cancel_factors", depth=6)
@@ -212,7 +216,7 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     if found is None:
         return None
     less = reduced(found)
-    changed = less.cost() < found.cost() or found.numbers > 1
+    changed = less.cost() < found.cost() or less.stabilized or found.numbers > 1
     dtype = out.type.dtype
     if not changed:
         # Products that others use too are opened only where that pays here.
@@ -222,7 +226,7 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
             if opened.cost() < found.cost() + opened.stabilized:
                 return opened.build(dtype)
     for v in less.above:
-        if _name(v) not in ("add", "sub") or len(fgraph.variables.get(v, ())) > 1:
+        if scalar_name(v) not in ("add", "sub") or len(fgraph.variables.get(v, ())) > 1:
             continue
         if _logistic_argument(v) is not None:
             continue
@@ -245,7 +249,7 @@ def _is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
     if len(users) != 1:
         return False
     ((client, _),) = users
-    return client != "output" and _name(client.outputs[0]) in (
+    return client != "output" and scalar_name(client.outputs[0]) in (
         "mul", "true_div", "neg", "reciprocal",
     )  # fmt: skip
 

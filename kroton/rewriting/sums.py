@@ -1,0 +1,293 @@
+"""Sums: equal terms are collected, factors leave reductions, sums go before products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import kroton.tensor
+from kroton import scalar
+from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import agreeing
+from kroton.rewriting.factors import factors_of, scalar_name
+from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.phases import canonicalize, specialize, stabilize
+from kroton.rewriting.shape import place_of_extent, source_of_extent
+from kroton.tensor.dimshuffle import DimShuffle
+from kroton.tensor.products import Dot
+from kroton.tensor.reduction import CAReduce, with_axes
+
+T: Any = kroton.tensor
+
+_LIMIT = 24
+"""Sums of more terms are left alone, so that long chains cost no more than short ones."""
+
+
+# ---- terms -------------------------------------------------------------------------------
+
+
+@dataclass
+class Sum:
+    """`number` plus each term times its coefficient."""
+
+    number: Any = 0
+    numbers: int = 0
+    """How many constants that was gathered from."""
+    terms: dict[Variable, Any] = field(default_factory=dict)
+    repeated: bool = False
+    """Whether a term came more than once."""
+
+
+def terms_of(fgraph: FunctionGraph, var: Variable) -> Sum | None:
+    """`var` as a sum; None if it has too many terms. Sums that others use are single terms."""
+    found = Sum()
+    stack: list[tuple[Any, Any]] = [(var, 1)]
+    count = 0
+    while stack:
+        v, coefficient = stack.pop()
+        count += 1
+        if count > _LIMIT:
+            return None
+        value = uniform_value(v) if isinstance(v, Constant) else None
+        if value is not None:
+            found.number = found.number + coefficient * value.item()
+            found.numbers += 1
+            continue
+        name = scalar_name(v) if v is var or len(fgraph.variables.get(v, ())) <= 1 else ""
+        if name in ("add", "sub"):
+            a, b = v.owner.inputs
+            stack.extend([(b, -coefficient if name == "sub" else coefficient), (a, coefficient)])
+            continue
+        if name == "neg":
+            stack.append((v.owner.inputs[0], -coefficient))
+            continue
+        if name == "mul":
+            a, b = v.owner.inputs
+            for x, c in ((a, b), (b, a)):
+                value = uniform_value(c) if isinstance(c, Constant) else None
+                if value is not None:
+                    v, coefficient = x, coefficient * value.item()
+                    break
+        found.repeated = found.repeated or v in found.terms
+        found.terms[v] = found.terms.get(v, 0) + coefficient
+    return found
+
+
+@canonicalize.rewriter("add", "sub", name="collect_terms", depth=5)
+def collect_terms(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Equal terms of a sum are one with a coefficient, or cancel; constants are one."""
+    (out,) = node.outputs
+    if out.type.numpy_dtype.kind not in "ifc":
+        return None
+    users = fgraph.variables[out]
+    if len(users) == 1:
+        ((client, _),) = users
+        if client != "output" and scalar_name(client.outputs[0]) in ("add", "sub"):
+            # The whole sum is looked at from there.
+            return None
+    found = terms_of(fgraph, out)
+    if found is None or not (found.repeated or found.numbers > 1):
+        return None
+    dtype = out.type.dtype
+    total: Any = None
+    # What is added comes first, so that differences are no sums with a sign.
+    for v, c in sorted(found.terms.items(), key=lambda item: _is_negative(item[1])):
+        if c == 0:
+            continue
+        scaled: Any = (
+            v if c in (1, -1) else v * T.constant(abs(c) if _is_real(c) else c, dtype=dtype)
+        )
+        if total is None:
+            total = -scaled if _is_negative(c) else scaled
+        else:
+            total = total - scaled if _is_negative(c) else total + scaled
+    number = T.constant(found.number, dtype=dtype)
+    if total is None:
+        total = number
+    elif found.number != 0:
+        total = total + number
+    cancelled = [v for v, c in found.terms.items() if c == 0]
+    return agreeing(fgraph, total, *cancelled)
+
+
+def _is_real(c: Any) -> bool:
+    return not isinstance(c, complex)
+
+
+def _is_negative(c: Any) -> bool:
+    return _is_real(c) and c < 0
+
+
+# ---- factors of what is summed -------------------------------------------------------------
+
+
+@stabilize.rewriter(CAReduce, name="sum_of_product", depth=5)
+def sum_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Factors of a product that do not vary along the axes multiply the sum.
+
+    Also those of factors that others use as well, so that sums of gradients become the same.
+    """
+    op, (x,), (out,) = node.op, node.inputs, node.outputs
+    if (
+        op.scalar_op != scalar.add
+        or not op.axis
+        or not x.type.dtype == op.acc_dtype == op.dtype
+        or x.type.numpy_dtype.kind != "f"
+        or scalar_name(x) not in ("mul", "true_div", "neg")
+        or len(fgraph.variables[x]) > 1
+    ):
+        return None
+    found = factors_of(fgraph, x)
+    if found is None:
+        return None
+    for v in list(found.above):
+        if scalar_name(v) == "mul" and any(
+            _is_fixed(u, op.axis, x.type.ndim) for u in v.owner.inputs
+        ):
+            found.above.remove(v)
+            found.above.extend(v.owner.inputs)
+    parts = []
+    for factors in (found.above, found.below):
+        fixed = [v for v in factors if _is_fixed(v, op.axis, x.type.ndim)]
+        parts.append((fixed, [v for v in factors if v not in fixed]))
+    (above, varying), (below, divisors) = parts
+    if not (above or below or found.coefficient != 1.0) or not (varying or divisors):
+        return None
+    rest = type(found)(1.0, varying, divisors).build(x.type.dtype)
+    if rest.type.broadcastable != x.type.broadcastable:
+        return None
+    dropped = [_without_axes(v, op.axis, x.type.ndim) for v in above]
+    lowered = [_without_axes(v, op.axis, x.type.ndim) for v in below]
+    total = type(found)(found.coefficient, [op(rest), *dropped], lowered)
+    return total.build(out.type.dtype)
+
+
+def _is_fixed(v: Any, axes: tuple[int, ...], ndim: int) -> bool:
+    """Whether a factor is the same all along the axes of a product of `ndim` dimensions."""
+    missing = ndim - v.type.ndim
+    return all(d < missing or v.type.shape[d - missing] == 1 for d in axes)
+
+
+def _without_axes(v: Any, axes: tuple[int, ...], ndim: int) -> Any:
+    """A factor that is the same along the axes, aligned with what is left when they are gone."""
+    missing = ndim - v.type.ndim
+    pattern = [d - missing if d >= missing else "x" for d in range(ndim) if d not in axes]
+    while pattern and pattern[0] == "x":
+        pattern.pop(0)
+    return T.dimshuffle(v, pattern)
+
+
+# ---- reductions in another order -----------------------------------------------------------
+
+
+@specialize.rewriter(CAReduce, name="sum_of_dot")
+def sum_of_dot(fgraph: FunctionGraph, node: Apply) -> Any:
+    """The sums of a product's columns are a sum of rows times a matrix: sums go first."""
+    op, (product,) = node.op, node.inputs
+    inner = product.owner
+    if (
+        op.scalar_op != scalar.add
+        or inner is None
+        or type(inner.op) is not Dot
+        or len(fgraph.variables[product]) > 1
+        or not product.type.dtype == op.dtype == op.acc_dtype
+        or product.type.ndim == 0
+        or product.type.dtype == "bool"
+    ):
+        return None
+    x, y = inner.inputs
+    rows = x.type.ndim - 1
+    if 0 in op.axis and rows:
+        x = T.sum(x, axis=0, dtype=op.dtype, acc_dtype=op.acc_dtype)
+    if rows in op.axis and y.type.ndim == 2:
+        y = T.sum(y, axis=1, dtype=op.dtype, acc_dtype=op.acc_dtype)
+    return inner.op(x, y)
+
+
+@canonicalize.rewriter(CAReduce, name="extreme_of_negated")
+def extreme_of_negated(fgraph: FunctionGraph, node: Apply) -> Any:
+    """max(-x) = -min(x), and min(-x) = -max(x)."""
+    op, (x,) = node.op, node.inputs
+    if op.scalar_op not in (scalar.maximum, scalar.minimum) or scalar_name(x) != "neg":
+        return None
+    if len(fgraph.variables[x]) > 1 or x.type.numpy_dtype.kind != "f":
+        return None
+    other = scalar.minimum if op.scalar_op == scalar.maximum else scalar.maximum
+    return -CAReduce(other, op.axis, op.dtype, op.acc_dtype)(x.owner.inputs[0])
+
+
+# ---- variance ------------------------------------------------------------------------------
+
+
+@stabilize.rewriter("sub", name="variance_by_hand", depth=5)
+def variance_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
+    """mean(x**2) - mean(x)**2 = mean((x - mean(x))**2), of which the digits do not cancel."""
+    squares, square = node.inputs
+    if node.outputs[0].type.numpy_dtype.kind != "f" or scalar_name(square) not in ("sqr", "pow"):
+        return None
+    mean = _square_root(square)
+    if mean is None or scalar_name(mean) != "true_div" or scalar_name(squares) != "true_div":
+        return None
+    (total, count), (total_of_squares, count_too) = mean.owner.inputs, squares.owner.inputs
+    sums = [v.owner for v in (total, total_of_squares)]
+    if any(s is None or type(s.op) is not CAReduce for s in sums) or sums[0].op != sums[1].op:
+        return None
+    op = sums[0].op
+    x = sums[0].inputs[0]
+    if op.scalar_op != scalar.add or _square_root(sums[1].inputs[0]) is not x:
+        return None
+    if count is not count_too or not _is_count(fgraph, count, x, op.axis):
+        return None
+    return op(T.sqr(x - with_axes(mean, op.axis))) / count
+
+
+def _square_root(v: Any) -> Any:
+    """x, if `v` is the square of x."""
+    name = scalar_name(v)
+    if name == "sqr":
+        return v.owner.inputs[0]
+    if name == "mul" and v.owner.inputs[0] is v.owner.inputs[1]:
+        return v.owner.inputs[0]
+    if name == "pow":
+        x, exponent = v.owner.inputs
+        value = uniform_value(exponent)
+        return x if value is not None and value == 2 else None
+    return None
+
+
+def _is_count(fgraph: FunctionGraph, count: Variable, x: Variable, axes: tuple[int, ...]) -> bool:
+    """Whether `count` is the number of elements that are summed."""
+    factors: list[Any] = []
+    stack: list[Any] = [count]
+    while stack:
+        v = stack.pop()
+        if scalar_name(v) == "cast" or (v.owner is not None and type(v.owner.op) is DimShuffle):
+            stack.append(v.owner.inputs[0])
+        elif scalar_name(v) == "mul":
+            stack.extend(v.owner.inputs)
+        elif uniform_value(v) is not None:
+            factors.append(int(uniform_value(v)))
+        else:
+            place = place_of_extent(v)
+            if not isinstance(place, tuple):
+                return False
+            factors.append(source_of_extent(fgraph, *place))
+    known = 1
+    wanted = []
+    for d in axes:
+        found = source_of_extent(fgraph, x, d)
+        if isinstance(found, int):
+            known *= found
+        else:
+            wanted.append(found)
+    for f in factors:
+        if isinstance(f, int):
+            if known % f:
+                return False
+            known //= f
+        elif f in wanted:
+            wanted.remove(f)
+        else:
+            return False
+    return known == 1 and not wanted
