@@ -29,12 +29,14 @@ def _settings_as_they_were() -> object:
         setattr(kroton.config, name, value)
 
 
+@pytest.mark.usefixtures("fast_run")
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_docstring_are_true(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=FLAGS)
     assert result.failed == 0
 
 
+@pytest.mark.usefixtures("fast_run")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_are_true(page: str) -> None:
     result = doctest.testfile(str(ROOT / page), module_relative=False, optionflags=FLAGS)
