@@ -264,7 +264,7 @@ def product_less_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
     out = node.outputs[0]
     if out.type.numpy_dtype.kind != "f" or first.type.ndim != second.type.ndim:
         return None
-    if "mul" not in (_name(first), _name(second)):
+    if "mul" not in (scalar_name(first), scalar_name(second)):
         return None
     a, b = factors_of(fgraph, first, shared=True), factors_of(fgraph, second, shared=True)
     if a is None or b is None:
@@ -277,7 +277,7 @@ def product_less_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
             part.coefficient == -whole.coefficient
             and extra is not None
             and len(extra) == 1
-            and _name(extra[0]) == "sigmoid"
+            and scalar_name(extra[0]) == "sigmoid"
             and extra[0] in whole.above
             and len(part.below) == len(whole.below)
             and _without(part.below, whole.below) == []
