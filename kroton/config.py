@@ -80,7 +80,7 @@ _SETTINGS: dict[str, _Setting] = {
     "profile": _Setting(False, _boolean,
         "profile every function"),
     "threads": _Setting(0, _count,
-        "threads of one call; 0 means as many as there are usable cores"),
+        "threads that a large kernel may use (BLAS counts its own); 0: the usable cores"),
     "traceback.limit": _Setting(8, _count,
         "how many of the user's frames are remembered for each Variable"),
     "DebugMode.patience": _Setting(10, _count,
@@ -136,7 +136,7 @@ class Section:
         section, leaf = self._find(name)
         full = section._prefix + leaf
         try:
-            section.__dict__[leaf] = _SETTINGS[full].convert(value)
+            _store(section, leaf, _SETTINGS[full].convert(value))
         except (TypeError, ValueError) as error:
             raise ValueError(f"config.{full}: {error}") from None
 
@@ -162,7 +162,7 @@ class Section:
         finally:
             for name, value in before.items():
                 section, leaf = self._find(name)
-                section.__dict__[leaf] = value
+                _store(section, leaf, value)
 
     def __str__(self) -> str:
         lines = []
@@ -171,6 +171,22 @@ class Section:
             if name.startswith(self._prefix):
                 lines.append(f"{name} = {self._get(name[n:])!r}\n    {setting.doc}")
         return "\n".join(lines)
+
+
+_watchers: dict[str, list[Callable[[Any], None]]] = {}
+"""Who is told of a setting's new value."""
+
+
+def _store(section: Section, leaf: str, value: Any) -> None:
+    section.__dict__[leaf] = value
+    for tell in _watchers.get(section._prefix + leaf, ()):
+        tell(value)
+
+
+def watch(name: str, tell: Callable[[Any], None]) -> None:
+    """Call `tell` with the value of setting `name`, now and whenever it is set."""
+    _watchers.setdefault(name, []).append(tell)
+    tell(config._get(name))
 
 
 def _unknown(name: str) -> str:

@@ -23,6 +23,7 @@ from libc.string cimport memset
 from kroton._kernels cimport memory
 from kroton._kernels.kernel cimport Kernel
 from kroton._kernels.loops cimport Loop, canonical, find
+from kroton._kernels.workers cimport WORTH_A_THREAD, share
 
 cnp.import_array()
 
@@ -30,6 +31,7 @@ cdef enum:
     TILE = 2048                 # elements treated at a time, unless a row is longer
     SHORT = 16                  # rows up to here are reduced without calling an inner loop
     LARGE = 1 << 13             # elements from which the GIL is released
+    MOST_PARTS = 16             # of one call's work, for threads
 
 ctypedef fused real:
     float
@@ -93,6 +95,29 @@ cdef inline void advance(Rows *rows) noexcept nogil:
         rows.at -= rows.stride[d] * rows.extent[d]
         rows.index[d] = 0
         d -= 1
+
+
+cdef inline void restrict_to(Rows *rows, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """Make `rows` those from `first`: `count` of them, or as many as there are."""
+    cdef int d = rows.nd - 1
+    rows.count = min(count, rows.count - first)
+    while d >= 0 and first > 0:
+        rows.index[d] = first % rows.extent[d]
+        rows.at += rows.index[d] * rows.stride[d]
+        first //= rows.extent[d]
+        d -= 1
+
+
+cdef inline Py_ssize_t rows_of_a_part(Py_ssize_t n, Py_ssize_t count, Py_ssize_t steps) noexcept nogil:
+    """How many of `count` rows of `n` elements one thread takes at a time: whole tiles of rows.
+
+    `steps` is how many operations an element costs, roughly.
+    """
+    cdef Py_ssize_t tile = rows_in_tile(n)
+    cdef Py_ssize_t parts = min(n * count * steps // WORTH_A_THREAD, <Py_ssize_t> MOST_PARTS)
+    if parts < 2:
+        return max(count, <Py_ssize_t> 1)
+    return (count + parts * tile - 1) // (parts * tile) * tile
 
 
 cdef inline void reduce_row(Loop *loop, char *accumulator, char *x, Py_ssize_t step, Py_ssize_t n
@@ -280,6 +305,33 @@ cdef void softmax_grad_rows(
         advance(&out)
 
 
+cdef struct SoftmaxWork:
+    Loops *loops
+    Rows source, target
+    int typenum
+    bint adjacent, logs
+    Py_ssize_t rows             # of a part
+    char *room                  # of all parts
+    Py_ssize_t room_bytes       # of one
+    Py_ssize_t in_tile
+
+
+cdef void softmax_part(void *context, int part) noexcept nogil:
+    cdef SoftmaxWork *work = <SoftmaxWork *> context
+    cdef Rows source = work.source, target = work.target
+    cdef char *room = work.room + part * work.room_bytes
+    restrict_to(&source, part * work.rows, work.rows)
+    restrict_to(&target, part * work.rows, work.rows)
+    if work.adjacent:           # its rows are one after the other, whatever the other dimensions
+        target.at = work.target.at + part * work.rows * target.n * target.step
+    if work.typenum == cnp.NPY_FLOAT32:
+        softmax_rows(work.loops, <float *> NULL, source, target, work.adjacent, work.logs,
+                     <float *> room, <float *> room + work.in_tile)
+    else:
+        softmax_rows(work.loops, <double *> NULL, source, target, work.adjacent, work.logs,
+                     <double *> room, <double *> room + work.in_tile)
+
+
 cdef class SoftmaxKernel(Kernel):
     """softmax(x) along an axis, or its logarithm.
 
@@ -307,48 +359,44 @@ cdef class SoftmaxKernel(Kernel):
     cdef int run(self, PyObject **cells) except -1:
         cdef cnp.ndarray x = <cnp.ndarray> cells[self.inp[0]]
         cdef cnp.ndarray out
-        cdef Rows source, target
+        cdef SoftmaxWork work
         cdef Py_ssize_t size = cnp.PyArray_SIZE(x), item = cnp.PyArray_ITEMSIZE(x)
-        cdef bint adjacent
-        cdef char *room = NULL
-        cdef Py_ssize_t in_tile
+        cdef int parts
+        work.room = NULL
+        work.room_bytes = work.in_tile = 0
         out = memory.output(
             cells, self.out[0], self.typenum, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x)
         )
         if self.whole:
             x = cnp.PyArray_GETCONTIGUOUS(x)
-            source = whole_of(x)
-            target = whole_of(out)
+            work.source = whole_of(x)
+            work.target = whole_of(out)
         else:
-            source = rows_of(x, self.axis)
-            target = rows_of(out, self.axis)
-        adjacent = self.whole or self.axis == cnp.PyArray_NDIM(x) - 1
-        if not adjacent or self.logs:
-            in_tile = min(rows_in_tile(source.n), source.count) * source.n
-            room = <char *> malloc(max(2 * in_tile * item, <Py_ssize_t> 1))
-            if room == NULL:
-                raise MemoryError(f"no memory for rows of {source.n} elements")
-        else:
-            in_tile = 0
+            work.source = rows_of(x, self.axis)
+            work.target = rows_of(out, self.axis)
+        if work.source.count == 0:
+            return 0
+        work.loops = &self.loops
+        work.typenum = self.typenum
+        work.logs = self.logs
+        work.adjacent = self.whole or self.axis == cnp.PyArray_NDIM(x) - 1
+        work.rows = rows_of_a_part(work.source.n, work.source.count, 4)
+        parts = <int> ((work.source.count + work.rows - 1) // work.rows)
+        if not work.adjacent or self.logs:
+            work.in_tile = min(rows_in_tile(work.source.n), work.source.count) * work.source.n
+            work.room_bytes = 2 * work.in_tile * item + 64
+            work.room = <char *> malloc(parts * work.room_bytes)
+            if work.room == NULL:
+                raise MemoryError(f"no memory for rows of {work.source.n} elements")
         try:
             if size >= LARGE:
                 with nogil:
-                    self.rows(source, target, adjacent, room, in_tile)
+                    share(softmax_part, &work, parts)
             else:
-                self.rows(source, target, adjacent, room, in_tile)
+                softmax_part(&work, 0)
         finally:
-            free(room)
+            free(work.room)
         return 0
-
-    cdef void rows(
-        self, Rows source, Rows target, bint adjacent, char *room, Py_ssize_t in_tile
-    ) noexcept nogil:
-        if self.typenum == cnp.NPY_FLOAT32:
-            softmax_rows(&self.loops, <float *> NULL, source, target, adjacent, self.logs,
-                         <float *> room, <float *> room + in_tile)
-        else:
-            softmax_rows(&self.loops, <double *> NULL, source, target, adjacent, self.logs,
-                         <double *> room, <double *> room + in_tile)
 
     def __repr__(self):
         return "SoftmaxKernel(log)" if self.logs else "SoftmaxKernel()"

@@ -44,6 +44,10 @@ cdef class ElementwiseKernel(Kernel):
     cdef int run_strided(
         self, char **base, PyObject **arrays, cnp.npy_intp *shape, bint release
     ) except -1
+    cdef int spread(
+        self, char **base, cnp.npy_intp *strides, cnp.npy_intp *extents, int nd,
+        cnp.npy_intp size
+    ) noexcept nogil
     cdef int iterate(
         self, char **base, cnp.npy_intp *strides, cnp.npy_intp *extents, int nd
     ) noexcept nogil

@@ -24,6 +24,8 @@ from kroton._kernels.kernel cimport Kernel
 from kroton._kernels.loops cimport Loop, canonical, find
 from kroton._kernels.memory cimport output, put
 
+from kroton._kernels.workers cimport WORTH_A_THREAD, share, threads
+
 from kroton._kernels.registers import add_copies, assign_slots
 
 cnp.import_array()
@@ -37,6 +39,7 @@ cdef enum:
     LEAST_TILE = 128
     LARGEST_TILE = 2048
     WORTH_RELEASING = 1 << 14   # element-operations for which the GIL is released
+    MOST_PARTS = 16         # of one call's work
     SLOT_GAP = 128          # keeps slots from sharing their address modulo 4096
 
 
@@ -326,7 +329,7 @@ cdef class ElementwiseKernel(Kernel):
                 self.run_strided(base, arrays, shape, release)
             elif release:
                 with nogil:
-                    k = self.iterate(base, step, &size, 1)
+                    k = self.spread(base, step, &size, 1, size)
                 if k < 0:
                     raise MemoryError()
             elif self.iterate(base, step, &size, 1) < 0:
@@ -344,6 +347,7 @@ cdef class ElementwiseKernel(Kernel):
         cdef intp extents[MAX_DIMS]
         cdef intp *strides = stack          # strides[d * n + k] is array k's in dimension d
         cdef int n = self.n_in + self.n_out
+        cdef intp size = 1
         cdef int k, d, nd = 0, axis, result
         if n * (self.ndim + 1) > STACK_STRIDES:
             strides = <intp *> malloc(n * (self.ndim + 1) * sizeof(intp))
@@ -366,9 +370,11 @@ cdef class ElementwiseKernel(Kernel):
                 strides[k] = itemsize_of(arrays[k])
             nd = 1
         nd = simplify(strides, extents, nd, n, self.n_in)
+        for d in range(nd):
+            size *= extents[d]
         if release:
             with nogil:
-                result = self.iterate(base, strides, extents, nd)
+                result = self.spread(base, strides, extents, nd, size)
         else:
             result = self.iterate(base, strides, extents, nd)
         if strides != stack:
@@ -376,6 +382,38 @@ cdef class ElementwiseKernel(Kernel):
         if result < 0:
             raise MemoryError()
         return 0
+
+    cdef int spread(
+        self, char **base, intp *strides, intp *extents, int nd, intp size
+    ) noexcept nogil:
+        """`iterate`, by several threads where the work is worth it."""
+        cdef Shared shared
+        cdef intp unit = 1
+        cdef intp parts = size * self.n_instructions // WORTH_A_THREAD
+        if (
+            parts < 2 or self.may_raise or self.n_in + self.n_out > STACK_REGISTERS
+            or threads() == 1
+        ):
+            return self.iterate(base, strides, extents, nd)
+        shared.axis = 0
+        if extents[0] < 2 * MOST_PARTS or nd == 1:
+            # Parts of rows end where tiles do.
+            shared.axis = nd - 1
+            unit = 1024 if self.n_instructions == 1 else self.tile
+        parts = min(parts, MOST_PARTS)
+        shared.chunk = (extents[shared.axis] + parts * unit - 1) // (parts * unit) * unit
+        parts = (extents[shared.axis] + shared.chunk - 1) // shared.chunk
+        if parts < 2:
+            return self.iterate(base, strides, extents, nd)
+        shared.kernel = <void *> self
+        shared.base = base
+        shared.strides = strides
+        shared.extents = extents
+        shared.nd = nd
+        shared.n = self.n_in + self.n_out
+        shared.result = 0
+        share(run_part, &shared, <int> parts)
+        return shared.result
 
     cdef int iterate(self, char **base, intp *strides, intp *extents, int nd) noexcept nogil:
         """Run over `nd` >= 1 dimensions, the last of them the row; -1 if there is no memory."""
@@ -496,6 +534,45 @@ cdef class ElementwiseKernel(Kernel):
             free(scratch)
         release_workspace(work)
         return 0
+
+
+# -- in several threads -----------------------------------------------------------------------------
+
+cdef struct Shared:
+    void *kernel
+    char **base
+    intp *strides
+    intp *extents
+    int nd
+    int n               # arrays
+    int axis            # the dimension that is cut
+    intp chunk          # how much of it is one part
+    int result
+
+
+cdef int iterate(
+    ElementwiseKernel kernel, char **base, intp *strides, intp *extents, int nd
+) noexcept nogil:
+    return kernel.iterate(base, strides, extents, nd)
+
+
+# A task has no reference of its own to the kernel; its caller has one.
+ctypedef int (*Iterate)(void *kernel, char **, intp *, intp *, int) noexcept nogil
+
+
+cdef void run_part(void *context, int part) noexcept nogil:
+    cdef Shared *shared = <Shared *> context
+    cdef char *base[STACK_REGISTERS]
+    cdef intp extents[MAX_DIMS]
+    cdef intp start = part * shared.chunk
+    cdef int k
+    for k in range(shared.n):
+        base[k] = shared.base[k] + start * shared.strides[shared.axis * shared.n + k]
+    for k in range(shared.nd):
+        extents[k] = shared.extents[k]
+    extents[shared.axis] = min(shared.chunk, extents[shared.axis] - start)
+    if (<Iterate> iterate)(shared.kernel, base, shared.strides, extents, shared.nd) < 0:
+        shared.result = -1
 
 
 # -- running ---------------------------------------------------------------------------------------

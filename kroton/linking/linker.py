@@ -16,6 +16,8 @@ import numpy as np
 
 from kroton._kernels.kernel import CallableKernel, Kernel
 from kroton._kernels.program import Cell, Program
+from kroton._kernels.workers import set_threads
+from kroton.config import watch
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.traversal import view_roots
@@ -24,6 +26,8 @@ from kroton.linking.errors import explain
 from kroton.linking.hooks import Hook, Observer
 from kroton.linking.kernels import select_kernel
 from kroton.tensor.type import TensorType
+
+watch("threads", set_threads)
 
 
 class MissingKernelError(NotImplementedError):
