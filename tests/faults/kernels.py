@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from kroton.compile.debugmode import (
 from kroton.linking.kernels import select_kernel
 from kroton.tensor.argmax import Argmax
 from kroton.tensor.blas import Dot22
+from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.reduction import CAReduce
 
 
@@ -656,6 +658,89 @@ fault(
     lambda: (*exp_of(V)()[:2], [(V,), (V,)]),
     np.exp,
     plant=_state,
+)
+
+
+def _after_a_while(spoil: Callable[[Any, Any], None]) -> Any:
+    """An exp that goes wrong in its fortieth run: everything has been tried by then."""
+
+    def plant() -> Any:
+        runs = [0]
+
+        def run(i: Any, s: Any) -> None:
+            runs[0] += 1
+            s[0][0] = np.exp(i[0])
+            if runs[0] >= 40:
+                spoil(i[0], s[0])
+
+        return elementwise("exp", run)()
+
+    return plant
+
+
+def _many_calls() -> Any:
+    return (*exp_of(V)()[:2], [(V.copy(),)] * 50)
+
+
+def _last_changes_its_argument(fault: Any, f: Any) -> bool:
+    calls = fault.build()[2]
+    for values in calls:
+        f(*values)
+    return not np.array_equal(calls[-1][0], V)
+
+
+def _slightly(x: Any, out: Any) -> None:
+    out[0][-1] *= 1.001
+
+
+def _its_input(x: Any, out: Any) -> None:
+    x[0] += 1
+
+
+def _single(x: Any, out: Any) -> None:
+    out[0] = out[0].astype("float32")
+
+
+fault(
+    "wrong from the fortieth run on",
+    BadThunkOutput,
+    _many_calls,
+    np.exp,
+    plant=_after_a_while(_slightly),
+)
+fault(
+    "changes its input from the fortieth run on",
+    BadDestroyMap,
+    _many_calls,
+    plant=_after_a_while(_its_input),
+    symptom=_last_changes_its_argument,
+)
+fault(
+    "of another dtype from the fortieth run on",
+    InvalidValueError,
+    _many_calls,
+    plant=_after_a_while(_single),
+    symptom=lambda fault, f: [f(V) for _ in range(50)][-1].dtype == np.float32,
+)
+
+
+def _two_results() -> Any:
+    x = T.dvector("x")
+    return [x], T.dot(T.exp(x) + 1, T.exp(x) * 2), (V,)
+
+
+def _second_of_two(node: Any, i: Any, s: Any) -> None:
+    for cell, value in zip(s, node.op.scalar_op.impl(*i)):
+        cell[0] = np.array(value)
+    s[1][0] += 1e-3
+
+
+fault(
+    "the second result of a fused Apply is off",
+    BadThunkOutput,
+    _two_results,
+    lambda x: np.dot(np.exp(x) + 1, np.exp(x) * 2),
+    plant=wrong_kernel(Elemwise, _second_of_two, lambda node: len(node.outputs) == 2, 2),
 )
 
 
