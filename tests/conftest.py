@@ -28,3 +28,10 @@ def nan_is_meant() -> Iterator[None]:
     """For tests of what NaN and inf become: DebugMode lets them pass."""
     with kroton.config.change_flags(DebugMode__check_finite=False):
         yield
+
+
+@pytest.fixture
+def fast_run() -> Iterator[None]:
+    """For tests of how a function runs: whatever `config.mode` says, FAST_RUN is the default."""
+    with kroton.config.change_flags(mode="FAST_RUN"):
+        yield
