@@ -37,6 +37,7 @@ from kroton.rewriting.pattern import (
     sqr,
     sqrt,
     switch,
+    w,
     x,
     y,
     z,
@@ -128,6 +129,10 @@ rule(neq(x.discrete, x), False)
 rule(lt(x.discrete, x), False)
 rule(gt(x.discrete, x), False)
 rule(switch(x, y, y), lambda m: agreeing(m.fgraph, m.y, m.x), name="switch(x, y, y) -> y")
+rule(switch(z, switch(z, x, y), w), lambda m: agreeing(m.fgraph, T.switch(m.z, m.x, m.w), m.y),
+     name="switch(z, switch(z, x, y), w) -> switch(z, x, w)")  # fmt: skip
+rule(switch(z, x, switch(z, y, w)), lambda m: agreeing(m.fgraph, T.switch(m.z, m.x, m.w), m.y),
+     name="switch(z, x, switch(z, y, w)) -> switch(z, x, w)")  # fmt: skip
 rule(switch(x, c, d), d, when=lambda m: m.value("c") == m.value("d"))
 rule(switch(z, x, y), lambda m: _chosen(m), name="switch of a constant",
      when=lambda m: m.value("z") is not None)  # fmt: skip

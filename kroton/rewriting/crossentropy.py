@@ -12,6 +12,7 @@ import kroton.tensor as T
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.traversal import ancestors
+from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import stabilize
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.nnet.crossentropy import (
@@ -21,6 +22,7 @@ from kroton.tensor.nnet.crossentropy import (
     CrossentropySoftmaxArgmax1Hot,
 )
 from kroton.tensor.nnet.softmax import LogSoftmax, Softmax, SoftmaxGrad
+from kroton.tensor.subtensor import BaseIncSubtensor
 
 
 def _scores_of(sm: Variable) -> tuple[Variable, int | None] | None:
@@ -143,3 +145,23 @@ def _divides(term: Variable, sm: Variable) -> bool:
         elif _times(v, sm) is not None:
             return True
     return False
+
+
+@stabilize.rewriter(SoftmaxGrad, name="grad_of_log_of_indexed_softmax", depth=6)
+def grad_of_log_of_indexed_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """The gradient through log(sm[i]), put at the index into zeros, without a division."""
+    spread, sm = node.inputs
+    inc = spread.owner
+    if inc is None or not isinstance(inc.op, BaseIncSubtensor) or inc.op.set_instead_of_inc:
+        return None
+    base, quotient, *given = inc.inputs
+    if uniform_value(base) != 0:
+        return None
+    for client, _ in fgraph.clients(sm):
+        if client == "output" or client.op != inc.op.reader() or client.inputs[1:] != given:
+            continue
+        g = _times(quotient, client.outputs[0])
+        if g is not None and g.type.ndim <= quotient.type.ndim:
+            put = inc.op(base, g, *given)
+            return put - T.sum(put, axis=node.op.axis, keepdims=True) * sm
+    return None

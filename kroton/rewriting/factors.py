@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from kroton import scalar
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
@@ -18,10 +20,12 @@ from kroton.rewriting.phases import stabilize
 from kroton.rewriting.softmax import softmax_for
 from kroton.tensor.constant import constant
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.type import discrete_dtypes
 
 _LIMIT = 24
 """Products of more factors are left alone, so that long chains cost no more than short ones."""
 
+_pow = elemwise_of("pow")
 _add, _sub, _mul, _div, _neg, _reciprocal, _sigmoid = (
     elemwise_of(name) for name in ("add", "sub", "mul", "true_div", "neg", "reciprocal", "sigmoid")
 )
@@ -164,9 +168,10 @@ def reduced(product: Product) -> Product:
                 break
     for v in list(above):
         twin = _same(v, below)
-        if twin in below:
+        if twin in below and not _is_of_integers(v):
             above.remove(v)
             below.remove(twin)
+    above, below = _powers(above, below)
     # 1 / (1 + exp(z)) stays sigmoid(-z); 1 + exp(z) is written as it was.
     stabilized = stabilized or any(v in restore for v in above)
     for v in list(below):
@@ -176,13 +181,75 @@ def reduced(product: Product) -> Product:
     return Product(product.coefficient, above, below, stabilized)
 
 
+def is_negated(u: Variable, w: Variable) -> bool:
+    """Whether u is written as -w, or w as -u."""
+    for a, b in ((u, w), (w, u)):
+        if scalar_name(a) == "neg" and a.owner.inputs[0] is b:  # type: ignore[union-attr]
+            return True
+    if scalar_name(u) == scalar_name(w) == "sub":
+        return u.owner.inputs == w.owner.inputs[::-1]  # type: ignore[union-attr]
+    return False
+
+
+def _is_of_integers(v: Any) -> bool:
+    """Whether the elements of `v` are integers, which may well be 0; extents are taken not to be.
+
+    Of floats x / x is 1, also where x is 0 or infinite and the quotient would be NaN, as in the
+    lineage: gradients of quotients and logarithms rely on it.
+    """
+    if not scalar_name(v).startswith("cast") or not v.type.ndim:
+        return False
+    return v.owner.inputs[0].type.dtype in discrete_dtypes
+
+
+def _powers(above: list[Any], below: list[Any]) -> tuple[list[Any], list[Any]]:
+    """The factors, with whole powers of one base gathered, which may cancel."""
+    if not any(scalar_name(v) in ("sqr", "pow") for v in [*above, *below]):
+        return above, below
+    exponents: dict[Any, float] = {}
+    members: dict[Any, list[Any]] = {}
+    for sign, factors in ((1, above), (-1, below)):
+        for v in factors:
+            base, exponent = _power_of(v)
+            exponents[base] = exponents.get(base, 0) + sign * exponent
+            members.setdefault(base, []).append(v)
+    for base, found in members.items():
+        if len(found) == 1:
+            continue
+        above = [v for v in above if v not in found]
+        below = [v for v in below if v not in found]
+        exponent = exponents[base]
+        if exponent:
+            power = _pow(base, abs(exponent)) if abs(exponent) != 1 else base
+            (above if exponent > 0 else below).append(power)
+    return above, below
+
+
+def _power_of(v: Any) -> tuple[Any, float]:
+    """A base and a whole exponent of which `v` is the power."""
+    name = scalar_name(v)
+    if name == "sqr":
+        return v.owner.inputs[0], 2
+    if name == "pow":
+        base, exponent = v.owner.inputs
+        value = uniform_value(exponent)
+        if value is not None and value == np.floor(value) and base.type.shape == v.type.shape:
+            return base, float(value)
+    return v, 1
+
+
 def _other_exponential(total: Variable, e: Variable) -> Any:
-    """y, if `total` is e + exp(y)."""
+    """y, if `total` is e + exp(y); log(c), if it is e + c with a number c > 0."""
     if scalar_name(total) != "add":
         return None
     for a, b in (total.owner.inputs, total.owner.inputs[::-1]):  # type: ignore[union-attr]
-        if a is e and scalar_name(b) == "exp":
+        if a is not e:
+            continue
+        if scalar_name(b) == "exp":
             return b.owner.inputs[0]
+        value = uniform_value(b)
+        if value is not None and value > 0:
+            return constant(np.log(value), dtype=e.type.dtype)
     return None
 
 

@@ -11,23 +11,13 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.factors import Product, factors_of, scalar_name
+from kroton.rewriting.factors import Product, factors_of, is_negated, scalar_name
 from kroton.rewriting.matching import uniform_value
-from kroton.rewriting.phases import stabilize
+from kroton.rewriting.phases import specialize
 
 T: Any = kroton.tensor
 
 _PRODUCTS = ("mul", "true_div", "neg")
-
-
-def _is_negated(u: Variable, w: Variable) -> bool:
-    """Whether u is written as -w, or w as -u."""
-    for a, b in ((u, w), (w, u)):
-        if scalar_name(a) == "neg" and a.owner.inputs[0] is b:  # type: ignore[union-attr]
-            return True
-    if scalar_name(u) == scalar_name(w) == "sub":
-        return u.owner.inputs == w.owner.inputs[::-1]  # type: ignore[union-attr]
-    return False
 
 
 def _is_complement(u: Variable, a: Variable) -> bool:
@@ -64,7 +54,7 @@ def _paired(p: Product, q: Product, name: str) -> tuple[Any, Any, Product] | Non
             continue
         (z,) = f.owner.inputs
         for g in q.above:
-            if scalar_name(g) != name or not _is_negated(z, g.owner.inputs[0]):
+            if scalar_name(g) != name or not is_negated(z, g.owner.inputs[0]):
                 continue
             for a in p.above:
                 for u in q.above:
@@ -75,7 +65,7 @@ def _paired(p: Product, q: Product, name: str) -> tuple[Any, Any, Product] | Non
     return None
 
 
-@stabilize.rewriter("add", "sub", name="logistic_crossentropy", depth=6)
+@specialize.rewriter("add", "sub", name="logistic_crossentropy", depth=4)
 def logistic_crossentropy(fgraph: FunctionGraph, node: Apply) -> Any:
     """One softplus in place of two, and one sigmoid in the gradient.
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.op import ShapeError
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
-from kroton.tensor.advanced_subtensor import AdvancedIncSubtensor, AdvancedIncSubtensor1
+from kroton.tensor.advanced_subtensor import (
+    AdvancedIncSubtensor,
+    AdvancedIncSubtensor1,
+    AdvancedSubtensor,
+    AdvancedSubtensor1,
+)
+from kroton.tensor.arange import ARange
 from kroton.tensor.creation import Alloc
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
@@ -118,7 +126,20 @@ def _towards_inputs(x: Variable, d: int) -> tuple[Variable, int] | int | None:
         return node.inputs[0], d
     if kind is Alloc:
         return place_of_extent(node.inputs[1 + d])
+    if kind is AdvancedSubtensor1 and d == 0:
+        return node.inputs[1], 0
+    if kind is AdvancedSubtensor and d == 0 and len(node.inputs) == 3:
+        return _rows_and_columns(node)
     return None
+
+
+def _rows_and_columns(node: Apply) -> tuple[Variable, int] | None:
+    """y, if the index is `[arange(y.shape[0]), y]`."""
+    _, rows, y = node.inputs
+    if rows.owner is None or type(rows.owner.op) is not ARange or len(node.op.idx_list) != 2:
+        return None
+    place = place_of_extent(rows.owner.inputs[1])
+    return (y, 0) if place == (y, 0) else None
 
 
 def place_of_extent(e: Any) -> tuple[Variable, int] | int | None:
@@ -237,4 +258,29 @@ def extents_are_not_negative(fgraph: FunctionGraph, node: Apply) -> Any:
             bound = uniform_value(c)
             if bound is not None and bound <= 0:
                 return x
+    return None
+
+
+_ALWAYS: dict[str, Any] = {
+    "lt": lambda c: False if c <= 0 else None,
+    "ge": lambda c: True if c <= 0 else None,
+    "le": lambda c: False if c < 0 else None,
+    "gt": lambda c: True if c < 0 else None,
+    "eq": lambda c: False if c < 0 else None,
+    "neq": lambda c: True if c < 0 else None,
+}
+"""What comparing an extent with a number gives, where that does not depend on the extent."""
+_MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "neq": "neq"}
+
+
+@canonicalize.rewriter(*_ALWAYS, name="comparison_of_extent")
+def comparison_of_extent(fgraph: FunctionGraph, node: Apply) -> Any:
+    """An extent is at least 0."""
+    a, b = node.inputs
+    for x, c, name in ((a, b, node.op.name), (b, a, _MIRRORED[node.op.name])):
+        if x.owner is not None and type(x.owner.op) is Shape_i and x.type.ndim == c.type.ndim:
+            number = uniform_value(c)
+            known = None if number is None else _ALWAYS[name](number)
+            if known is not None:
+                return T.constant(np.array(known))
     return None

@@ -6,8 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from kroton.rewriting.pattern import C, exp, exp2, expm1, mul, pow, reciprocal, sqr, sqrt, x
+import kroton.tensor
+from kroton.graph.basic import Apply
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.pattern import (
+    C,
+    abs,
+    exp,
+    exp2,
+    expm1,
+    log,
+    mul,
+    pow,
+    reciprocal,
+    sgn,
+    sqr,
+    sqrt,
+    x,
+)
 from kroton.rewriting.phases import specialize
+
+T: Any = kroton.tensor
 
 rule = specialize.rule
 
@@ -31,15 +51,53 @@ rule(pow(x.continuous, C("c")), x * sqrt(x), name="x ** 1.5 -> x * sqrt(x)",
 rule(2**x.float, exp2(x))
 
 
+@specialize.rewriter("pow", name="small_power", depth=1)
+def small_power(fgraph: FunctionGraph, node: Apply) -> Any:
+    """x ** 5 to x ** 8, of floats, by repeated squaring: two or three products and squares."""
+    base, exponent = node.inputs
+    value = uniform_value(exponent)
+    if value is None or node.outputs[0].type.numpy_dtype.kind not in "fc":
+        return None
+    if value.dtype.kind not in "iuf" or value not in (5, 6, 7, 8):
+        return None
+    if base.type.broadcastable != node.outputs[0].type.broadcastable:
+        return None
+    left = int(value)
+    square, result = base, None
+    while left:
+        if left % 2:
+            result = square if result is None else result * square
+        left //= 2
+        if left:
+            square = T.sqr(square)
+    return result
+
+
 # ---- products are cheaper than quotients
 def _has_reciprocal(m: Any) -> bool:
     value = m.value("c")
     with np.errstate(all="ignore"):
         inverse = 1 / value
     tiny = np.finfo(value.dtype).tiny
-    return bool(np.isfinite(inverse) and abs(inverse) >= tiny)
+    return bool(np.isfinite(inverse) and np.abs(inverse) >= tiny)
 
 
 rule(x / C("c").continuous, x * (1 / C("c")), name="x / c -> x * (1 / c)", when=_has_reciprocal)
 rule(exp(x.float) * C("c") - C("c"), C("c") * expm1(x), name="c * exp(x) - c -> c * expm1(x)")
 rule(mul(reciprocal(x), reciprocal(x)), reciprocal(sqr(x)))
+
+
+# ---- roots, moduli, logarithms
+rule(log(sqrt(x.float)), 0.5 * log(x))
+rule(log(reciprocal(x.float)), -log(x))
+rule(x.float / abs(x), sgn(x))
+rule(abs(x.float) / x, sgn(x))
+
+
+def _where_positive(m: Any) -> Any:
+    """x, and NaN where x is negative."""
+    return T.switch(T.ge(m.x, 0), m.x, T.constant(np.nan, dtype=m.x.type.dtype))
+
+
+rule(sqr(sqrt(x.float)), _where_positive, name="sqr(sqrt(x)) -> x")
+rule(sqrt(x.float) * sqrt(x), _where_positive, name="sqrt(x) * sqrt(x) -> x")

@@ -74,7 +74,7 @@ def terms_of(fgraph: FunctionGraph, var: Variable) -> Sum | None:
     return found
 
 
-@canonicalize.rewriter("add", "sub", name="collect_terms", depth=5)
+@canonicalize.rewriter("add", "sub", name="collect_terms", depth=3)
 def collect_terms(fgraph: FunctionGraph, node: Apply) -> Any:
     """Equal terms of a sum are one with a coefficient, or cancel; constants are one."""
     (out,) = node.outputs
@@ -122,7 +122,7 @@ def _is_negative(c: Any) -> bool:
 # ---- factors of what is summed -------------------------------------------------------------
 
 
-@stabilize.rewriter(CAReduce, name="sum_of_product", depth=5)
+@stabilize.rewriter(CAReduce, name="sum_of_product", depth=4)
 def sum_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
     """Factors of a product that do not vary along the axes multiply the sum.
 
@@ -262,7 +262,9 @@ def _is_count(fgraph: FunctionGraph, count: Variable, x: Variable, axes: tuple[i
     stack: list[Any] = [count]
     while stack:
         v = stack.pop()
-        if scalar_name(v) == "cast" or (v.owner is not None and type(v.owner.op) is DimShuffle):
+        if scalar_name(v).startswith("cast") or (
+            v.owner is not None and type(v.owner.op) is DimShuffle
+        ):
             stack.append(v.owner.inputs[0])
         elif scalar_name(v) == "mul":
             stack.extend(v.owner.inputs)

@@ -1,0 +1,64 @@
+"""Joins: of joins, of one tensor, of nothing, and what is reduced after them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kroton.tensor
+from kroton.graph.basic import Apply
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import same_extent
+from kroton.rewriting.pattern import elemwise_of
+from kroton.rewriting.phases import canonicalize
+from kroton.tensor.joining import Join
+from kroton.tensor.reduction import CAReduce
+
+T: Any = kroton.tensor
+
+
+@canonicalize.rewriter(Join, name="join_of_joins")
+def join_of_joins(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Joins along one dimension are one, without what has no elements."""
+    axis = node.op.axis
+    pieces: list[Any] = []
+    for v in node.inputs:
+        inner = v.owner
+        if inner is not None and inner.op == node.op and len(fgraph.variables[v]) == 1:
+            pieces.extend(inner.inputs)
+        else:
+            pieces.append(v)
+    full = [v for v in pieces if v.type.shape[axis] != 0]
+    others = {e for d, e in enumerate(node.outputs[0].type.shape) if d != axis}
+    if full and None not in others:
+        # Where the other extents are not known, an empty tensor has to be compared too.
+        pieces = full
+    if len(pieces) == 1:
+        return pieces[0]
+    return node.op(*pieces) if len(pieces) != len(node.inputs) or full != pieces else None
+
+
+@canonicalize.rewriter(CAReduce, name="reduction_of_join")
+def reduction_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
+    """What has been joined is reduced before it is joined, or instead of that."""
+    op, (joined,) = node.op, node.inputs
+    inner = joined.owner
+    if inner is None or type(inner.op) is not Join or len(fgraph.variables[joined]) > 1:
+        return None
+    axis, pieces = inner.op.axis, inner.inputs
+    for d in op.axis:
+        # The join checks that the extents agree.
+        if d != axis and not all(same_extent(fgraph, pieces[0], d, v, d) for v in pieces[1:]):
+            return None
+    if axis not in op.axis:
+        return T.join(axis - sum(d < axis for d in op.axis), *map(op, pieces))
+    if op.scalar_op.name in ("maximum", "minimum") and any(
+        v.type.shape[d] in (None, 0) for v in pieces for d in op.axis
+    ):
+        # The extreme of nothing is an error.
+        return None
+    if op.acc_dtype != op.dtype:
+        return None
+    total = op(pieces[0])
+    for v in pieces[1:]:
+        total = elemwise_of(op.scalar_op.name)(total, op(v))
+    return total
