@@ -1,0 +1,212 @@
+"""An expression for every rewrite that is written as code: one in which it has something to do.
+
+Rewrites that are written as mathematics are their own examples: their left sides.
+
+The parameters of an expression say what it is made of: `x_mn` is a matrix of m rows and n columns,
+`y_n` a vector as long as these rows, `z` a scalar, `x_3n` has statically three rows and `x_m1`
+one column. Their first letters say what is in them: `p` is positive, `k` integers, `c` numbers of
+columns (from 0 to n - 1), all others are real.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import kroton.gradient
+import kroton.tensor as T
+from kroton.tensor.nnet.crossentropy import CrossentropySoftmaxArgmax1Hot
+from kroton.tensor.nnet.softmax import SoftmaxGrad
+
+
+@dataclass(frozen=True)
+class Example:
+    """An expression of inputs that its parameters describe."""
+
+    build: Callable[..., Any]
+    """The expression of Variables."""
+    everywhere: bool = False
+    """Whether it is for any dtype, and means the same for NaN and infinities."""
+
+    @property
+    def names(self) -> list[str]:
+        """The inputs as they are described."""
+        return list(inspect.signature(self.build).parameters)
+
+    def inputs(self, dtype: str) -> list[Any]:
+        """The inputs as Variables."""
+        found = []
+        for name in self.names:
+            kind = "int64" if name[0] in "kc" else dtype
+            shape = [int(e) if e.isdigit() else None for e in name.partition("_")[2]]
+            found.append(T.TensorType(kind, shape)(name))
+        return found
+
+    def values(self, dtype: str, extents: dict[str, int], rng: np.random.Generator) -> list[Any]:
+        """Arrays for the inputs, with these extents."""
+        found: list[Any] = []
+        for name in self.names:
+            shape = [int(e) if e.isdigit() else extents[e] for e in name.partition("_")[2]]
+            if name[0] == "c":
+                found.append(rng.integers(0, extents["n"], shape))
+            elif name[0] == "k":
+                found.append(rng.integers(-3, 4, shape))
+            elif name[0] == "p":
+                found.append(np.asarray(rng.uniform(0.1, 3, shape)).astype(dtype))
+            else:
+                drawn = rng.uniform(-3, 3, shape)
+                if np.dtype(dtype).kind == "c":
+                    drawn = drawn + 1j * rng.uniform(-3, 3, shape)
+                elif self.everywhere and np.dtype(dtype).kind == "f":
+                    special = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], shape)
+                    drawn = np.where(rng.random(shape) < 0.1, special, drawn)
+                found.append(np.asarray(drawn).astype(dtype))
+        return found
+
+
+def anywhere(build: Callable[..., Any]) -> Example:
+    """An example for any dtype and any value."""
+    return Example(build, True)
+
+
+def _softmax_by_hand(x: Any) -> Any:
+    e = T.exp(x)
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _chosen(p: Any, c: Any) -> Any:
+    return p[T.arange(c.shape[0]), c]
+
+
+def _crossentropy(x: Any, c: Any) -> Any:
+    return T.nnet.categorical_crossentropy(T.nnet.softmax(x), c)
+
+
+def _penalized(x: Any, c: Any) -> Any:
+    p = T.nnet.softmax(x)
+    return T.log(p)[T.arange(c.shape[0]), c].sum() + (p**2).sum()
+
+
+def _less_its_part(y: Any, s: Any) -> Any:
+    return y * s - y * s * s
+
+
+def _softmax_gradient(y: Any, x: Any) -> Any:
+    sm = T.nnet.softmax(x)
+    return y * sm - (y * sm).sum(axis=1, keepdims=True) * sm
+
+
+EXAMPLES: dict[str, Example] = {
+    # ---- canonicalize
+    "constant_folding": anywhere(lambda x_n: x_n * T.sum(T.constant(np.arange(4)))),
+    "shape_to_extents": anywhere(lambda x_mn: T.shape(x_mn)),
+    "infer_extent": anywhere(lambda x_mn: T.dot(x_mn, x_mn.T).shape[1]),
+    "useless_shape_statement": anywhere(lambda x_11: T.unbroadcast(T.unbroadcast(x_11, 0), 1)),
+    "useless_reshape": anywhere(lambda x_mn: x_mn.reshape((-1,)).reshape(x_mn.T.shape)),
+    "extents_are_not_negative": anywhere(lambda x_mn: T.maximum(x_mn.shape[0], 0)),
+    "comparison_of_extent": anywhere(lambda x_mn: T.lt(x_mn.shape[0], 0)),
+    "cast_of_cast": Example(lambda k_n: T.cast(T.cast(k_n, "float64"), "complex128")),
+    "view_of_itself": anywhere(lambda x_n: kroton.gradient.disconnected_grad(x_n) * 2),
+    "pow_of_pow": Example(lambda x_n: (x_n**2.0) ** 3.0),
+    "commuted_twin": anywhere(lambda x_n, y_n: T.sqr(x_n * y_n) - abs(y_n * x_n)),
+    "second_to_alloc": anywhere(lambda x_n, y: T.fill(x_n, y)),
+    "useless_alloc": anywhere(lambda x_n: T.alloc(x_n, x_n.shape[0])),
+    "sink_broadcast": anywhere(lambda x_n, y: T.sqr(T.alloc(y, x_n.shape[0])) - x_n),
+    "merge_dimshuffle": anywhere(lambda x_n: T.alloc(x_n, 3, x_n.shape[0]).dimshuffle(1, 0)),
+    "lift_dimshuffle": anywhere(lambda x_n: T.sqr(x_n).dimshuffle(0, "x")),
+    "element_of_vector": anywhere(lambda x, y: T.make_vector(x, y)[1]),
+    "full_slice": anywhere(lambda x_n: x_n[:]),
+    "subtensor_of_subtensor": anywhere(lambda x_mn: x_mn[1:][:2]),
+    "subtensor_of_dimshuffle": anywhere(lambda x_mn: x_mn.T[0]),
+    "subtensor_of_alloc": anywhere(lambda x_n: T.alloc(x_n, 3, x_n.shape[0])[1]),
+    "subtensor_of_join": anywhere(lambda x_3n, y_mn: T.join(0, x_3n, y_mn)[1]),
+    "subtensor_of_inc_subtensor": anywhere(lambda x_mn, y_n: T.inc_subtensor(x_mn[0], y_n)[0]),
+    "reduction_of_nothing": anywhere(lambda x_m1: x_m1.sum(axis=1)),
+    "reduction_of_reduction": anywhere(lambda x_mn: x_mn.sum(axis=0).sum()),
+    "reduction_of_dimshuffle": anywhere(lambda x_mn: x_mn.T.sum()),
+    "sum_of_alloc": Example(lambda x_mn, y_n: T.alloc(y_n, *x_mn.shape).sum(axis=0)),
+    "sum_of_scaled": Example(lambda x_mn, y: (x_mn * y).sum()),
+    "join_of_joins": anywhere(lambda x_m, y_n, z_k: T.join(0, T.join(0, x_m, y_n), z_k)),
+    "reduction_of_join": anywhere(lambda x_mn, y_kn: T.join(0, x_mn, y_kn).sum(axis=0)),
+    "softmax_by_hand": Example(lambda x_mn: _softmax_by_hand(x_mn)),
+    "scaled_softmax_by_hand": Example(
+        lambda x_mn, y_m: T.exp(x_mn) * (y_m / T.exp(x_mn).sum(axis=1)).dimshuffle(0, "x")
+    ),
+    "softmax_of_shifted": Example(lambda x_mn, y_m1: T.nnet.softmax(x_mn - y_m1)),
+    "logsoftmax_by_hand": Example(
+        lambda x_mn: x_mn - T.log(T.exp(x_mn).sum(axis=1, keepdims=True))
+    ),
+    "exp(logsoftmax(x)) -> softmax(x)": Example(lambda x_mn: T.exp(T.nnet.logsoftmax(x_mn))),
+    "collect_terms": Example(lambda x_n, y_n: (x_n + 2) + (y_n - 3 * x_n) + 5),
+    "extreme_of_negated": Example(lambda x_mn: (-x_mn).max(axis=0)),
+    "transposed_product": anywhere(lambda x_km, y_kn: T.dot(x_km.T, y_kn).T),
+    # ---- stabilize
+    "softmax_gradient_by_hand": Example(lambda x_mn, y_mn: _softmax_gradient(y_mn, x_mn)),
+    "sum_of_softmax_gradient": Example(
+        lambda x_mn, y_mn: SoftmaxGrad(1)(y_mn, T.nnet.softmax(x_mn)).sum(axis=1)
+    ),
+    "log(softmax(x)) -> logsoftmax(x)": Example(lambda x_mn: T.log(T.nnet.softmax(x_mn))),
+    "log_sum_exp": Example(lambda x_mn: T.log(T.exp(x_mn).sum(axis=1))),
+    "crossentropy_of_softmax": Example(lambda x_mn, c_m: _crossentropy(x_mn, c_m)),
+    "grad_of_crossentropy_of_softmax": Example(
+        lambda x_mn, c_m: T.grad(_crossentropy(x_mn, c_m).sum(), x_mn)
+    ),
+    "log_of_fused_softmax": Example(
+        lambda x_mn, c_m: T.log(CrossentropySoftmaxArgmax1Hot()(x_mn, c_m)[1])
+    ),
+    "grad_of_log_of_softmax": Example(
+        lambda x_mn, y_mn: T.grad((T.log(T.nnet.softmax(x_mn)) * y_mn).sum(), x_mn)
+    ),
+    "softmax_grad_of_sum": Example(lambda x_mn, c_m: T.grad(_penalized(x_mn, c_m), x_mn)),
+    "grad_of_log_of_indexed_softmax": Example(
+        lambda x_mn, c_m: T.grad(T.log(_chosen(T.nnet.softmax(x_mn), c_m)).sum(), x_mn)
+    ),
+    "likelihood_by_hand": Example(lambda x_mn, c_m: _chosen(T.log(T.nnet.softmax(x_mn)), c_m)),
+    "gradient_of_likelihood": Example(
+        lambda x_mn, c_m: T.grad(_chosen(T.log(T.nnet.softmax(x_mn)), c_m).sum(), x_mn)
+    ),
+    "cancel_factors": Example(lambda x_n, p_n: x_n * p_n / p_n),
+    "p - p * sigmoid(x) -> p * sigmoid(-x)": Example(
+        lambda x_n, y_n: _less_its_part(y_n, T.nnet.sigmoid(x_n))
+    ),
+    "x * log(x) -> 0 at 0": Example(lambda p_n: p_n * T.log(p_n)),
+    "log(1 - exp(x))": Example(lambda p_n: T.log(1 - T.exp(-p_n))),
+    "log(erfc(x))": Example(lambda x_n: T.log(T.erfc(x_n))),
+    "exp(-x**2) / erfc(x)": Example(lambda x_n: T.exp(-(x_n**2)) / T.erfc(x_n)),
+    "log(softmax(x)[i]) -> logsoftmax(x)[i]": Example(
+        lambda x_mn: T.log(T.nnet.softmax(x_mn)[:, 0])
+    ),
+    "sum_of_product": Example(lambda x_mn, y_n, z_mn: (x_mn * y_n * z_mn).sum(axis=0)),
+    "variance_by_hand": Example(lambda x_mn: (x_mn**2).mean(axis=0) - x_mn.mean(axis=0) ** 2),
+    "softmax_beside_crossentropy": Example(
+        lambda x_mn, c_m: T.concatenate(
+            [CrossentropySoftmaxArgmax1Hot()(x_mn, c_m)[0], T.nnet.softmax(x_mn)[:, 0]]
+        )
+    ),
+    "sum_of_crossentropy_gradient": Example(
+        lambda x_mn, c_m: T.grad(_crossentropy(x_mn, c_m).sum(), x_mn).sum(axis=1)
+    ),
+    "sum_of_centred": Example(lambda x_mn: (x_mn - x_mn.mean(axis=0)).sum(axis=0)),
+    # ---- specialize
+    "subtensor_of_elemwise": Example(lambda x_mn, y_n: T.exp(x_mn + y_n)[0]),
+    "subtensor_of_product": anywhere(lambda x_mk, y_kn: T.dot(x_mk, y_kn)[0]),
+    "subtensor_of_batched_product": anywhere(lambda x_bmk, y_bkn: T.batched_dot(x_bmk, y_bkn)[0]),
+    "subtensor_of_reduction": anywhere(lambda x_mn: x_mn.sum(axis=1)[0]),
+    "subtensor_of_softmax": Example(lambda x_mn: T.nnet.softmax(x_mn)[0]),
+    "logistic_crossentropy": Example(
+        lambda x_n, y_n: y_n * T.nnet.softplus(x_n) + (1 - y_n) * T.nnet.softplus(-x_n)
+    ),
+    "sum_of_dot": Example(lambda x_mk, y_kn: T.dot(x_mk, y_kn).sum(axis=0)),
+    "scaled_product": Example(lambda x_mk, y_kn: T.exp(T.dot(x_mk * 0.5, y_kn))),
+    "scaled_transposition": Example(lambda x_km, y_kn: T.exp(T.dot((x_km * 0.5).T, y_kn))),
+    "small_power": Example(lambda x_n: x_n**5.0),
+    # ---- blas
+    "accumulate_dot": Example(lambda x_mk, y_kn, z_mn: z_mn - 0.5 * T.dot(x_mk, y_kn)),
+    "scaled_dot": Example(lambda x_mk, y_kn: 0.5 * T.dot(x_mk, y_kn)),
+    "dot_to_dot22": Example(lambda x_mk, y_kn: T.dot(x_mk, y_kn)),
+}
+"""By the name of the rule."""
