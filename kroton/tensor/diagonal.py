@@ -172,7 +172,10 @@ class ExtractDiag(Op):
         return Apply(self, [x], [TensorType(x.type.dtype, [*rest, length])()])
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        output_storage[0][0] = inputs[0].diagonal(self.offset, self.axis1, self.axis2)
+        (x,) = inputs
+        view = x.diagonal(self.offset, self.axis1, self.axis2)
+        view.flags.writeable = x.flags.writeable  # NumPy's is read-only; an Apply may overwrite it
+        output_storage[0][0] = view
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
         shape = input_shapes[0]

@@ -159,3 +159,13 @@ def test_extents_carry_no_gradient():
     for out in (x.shape[0], T.zeros_like(x), T.eye(x.shape[0]), T.empty_like(x)):
         with pytest.raises(kroton.gradient.DisconnectedInputError):
             grad(T.sum(T.cast(out, "float64")), x)
+
+
+def test_a_diagonal_may_be_written_over_where_its_matrix_may() -> None:
+    x = T.dmatrix("x")
+    f = kroton.function([x], T.diagonal(x * 2.0) + 1.0, mode=kroton.Mode("py", "fast_run"))
+    assert f(np.eye(3)).tolist() == [3.0, 3.0, 3.0]
+    frozen = np.eye(2)
+    frozen.flags.writeable = False
+    kept = kroton.function([x], T.diagonal(x), mode=kroton.Mode("py", None))
+    assert kept(frozen).tolist() == [1.0, 1.0]
