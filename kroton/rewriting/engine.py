@@ -341,8 +341,8 @@ def _visit(
             continue
         for changed in touched:
             queue(changed)
-            if again.max_depth > 1:
-                _queue_users(fgraph, changed, again, queue)
+        if touched and again.max_depth > 1:
+            _queue_users(fgraph, touched, again, queue)
         if not pairs:
             continue
         budget.spend(rule.name)
@@ -355,20 +355,25 @@ def _visit(
 
 
 def _queue_users(
-    fgraph: FunctionGraph, node: Apply, index: RuleIndex, queue: Callable[[Apply], None]
+    fgraph: FunctionGraph, touched: list[Apply], index: RuleIndex, queue: Callable[[Apply], None]
 ) -> None:
-    """Queue the Applys whose rules look as far as `node`."""
-    level = [node]
+    """Queue the Applys whose rules look as far as one of `touched`."""
+    users_of = fgraph.variables
+    level: Iterable[Apply] = touched
+    seen = set(touched)
     for depth in range(2, index.max_depth + 1):
-        users: dict[Apply, None] = {}
+        users: list[Apply] = []
         for current in level:
             for out in current.outputs:
-                for client, _ in fgraph.variables.get(out, ()):
-                    if client != "output" and client not in users:
-                        users[client] = None
+                for client, _ in users_of.get(out, ()):
+                    if client != "output" and client not in seen:
+                        seen.add(client)
+                        users.append(client)
                         if index.depth_for(client) >= depth:
                             queue(client)
-        level = list(users)
+        if not users:
+            return
+        level = users
 
 
 def _pairs(node: Apply, result: Any) -> list[tuple[Variable, Variable]] | None:
@@ -455,6 +460,8 @@ def stretch(value: Variable, like: Variable) -> Variable | None:
                 if k >= 0 and known[k] != 1:
                     extent = shape_i(var, k)
                     break
+            else:
+                extent = 1
         shape.append(extent)
     return cast(Variable, alloc(value, *shape))
 

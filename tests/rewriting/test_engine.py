@@ -22,6 +22,7 @@ from kroton.rewriting import (
     RewriteTrace,
     RewriteWarning,
     apply_rules,
+    get_optimizer,
     rules_of,
 )
 from kroton.rewriting.pattern import C, elemwise_of, exp, log, log1p, nary, neg, x, y
@@ -293,3 +294,12 @@ def test_the_same_happens_under_every_hash_seed() -> None:
                                  capture_output=True, text=True).stdout)  # fmt: skip
     assert len(found) == 1
     assert len(found.pop()) > 100
+
+
+def test_a_replacement_fits_where_inputs_have_become_known_to_be_of_extent_one() -> None:
+    v, column = T.dvector("v"), T.TensorType("float64", (1,))("c")
+    out = add_(v, 0.0)
+    fgraph = FunctionGraph([v, column], [out])
+    fgraph.replace(fgraph.inputs[0], fgraph.inputs[1])
+    get_optimizer("fast_run").apply(fgraph)
+    assert fgraph.outputs == [fgraph.inputs[1]]
