@@ -1,6 +1,10 @@
-"""Random graphs of many Ops: every optimizer gives the same values and gradients.
+"""Random graphs of all families of Ops: all optimizers and linkers give the same, gradients too.
 
-`KROTON_RANDOM_GRAPHS=5000 pytest tests/rewriting/test_random_graphs.py` tries more of them.
+`tests/random_graphs.py` says what is drawn, and how well a value must be known to be compared. By
+hand, more of them, from another seed on:
+
+    export KROTON_RANDOM_GRAPHS=20000 KROTON_RANDOM_SEED=100000
+    pytest tests/rewriting/test_random_graphs.py
 """
 
 from __future__ import annotations
@@ -8,126 +12,81 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from random_graphs import FAMILIES, difference, random_graph
 
 import kroton
 import kroton.tensor as T
 from kroton.compile.mode import Mode
 from kroton.config import config
+from kroton.linking.linker import MissingKernelError
 
-COUNT = int(os.environ.get("KROTON_RANDOM_GRAPHS", "150"))
+COUNT = int(os.environ.get("KROTON_RANDOM_GRAPHS", "2000"))
+FIRST = int(os.environ.get("KROTON_RANDOM_SEED", "0"))
+CHUNKS = 10
 
-UNARY = [
-    "exp", "log", "neg", "sqr", "sqrt", "tanh", "sigmoid", "softplus", "abs_", "log1p", "expm1",
-    "reciprocal",
-]  # fmt: skip
-BINARY = ["add", "sub", "mul", "true_div", "maximum", "minimum"]
-NUMBERS = [0, 1, -1, 2, 0.5, -0.25, 3.0]
+MODES = [
+    (optimizer, linker)
+    for linker in ("c|py", "py", "c", "c&py")
+    for optimizer in ("fast_run", "fast_compile", "merge", None)
+]
 
 
-def step(draw: Any, pool: list[Any]) -> Any:
-    """One more expression, or None if the Ops refuse."""
-    a = draw(st.sampled_from(pool))
-    kind = draw(st.integers(0, 17))
-    if kind <= 2:
-        return getattr(T, draw(st.sampled_from(UNARY)))(a)
-    if kind <= 6:
-        b = draw(st.sampled_from([*pool, *NUMBERS]))
-        if draw(st.booleans()):
-            a, b = b, a
-        if not hasattr(a, "type") and not hasattr(b, "type"):
-            return None
-        return getattr(T, draw(st.sampled_from(BINARY)))(a, b)
-    if kind == 7:
-        return a ** draw(st.sampled_from([0, 1, 2, 3, 0.5, -1]))
-    if kind in (8, 9):
-        axis = draw(st.sampled_from([None, *range(a.type.ndim)]))
-        reduce = draw(st.sampled_from(["sum", "mean", "max", "sum"]))
-        return getattr(T, reduce)(a, axis=axis, keepdims=draw(st.booleans()))
-    if kind == 10:
-        return a.T if a.type.ndim else a
-    if kind == 11 and a.type.ndim:
-        order = draw(st.permutations([*range(a.type.ndim), "x"]))
-        return a.dimshuffle(*order) if a.type.ndim < 3 else a
-    if kind == 12:
-        b = draw(st.sampled_from(pool))
-        return (
-            T.dot(a, b) if a.type.ndim and b.type.ndim and a.type.ndim + b.type.ndim < 5 else None
-        )
-    if kind == 13 and a.type.ndim:
-        return draw(st.sampled_from([T.nnet.softmax, T.nnet.logsoftmax]))(a)
-    if kind == 14 and a.type.ndim:
-        index = draw(st.sampled_from([0, -1, slice(None), slice(None, None, -1), slice(1, None)]))
-        if draw(st.booleans()):
-            return a[index]
-        return T.set_subtensor(a[index], draw(st.sampled_from([0.0, 1.5])))
-    if kind == 15:
-        return draw(st.sampled_from([T.zeros_like, T.ones_like]))(a)
-    if kind == 16:
-        b = draw(st.sampled_from(pool))
-        return T.switch(T.gt(a, 0.1), a, b)
-    if kind == 17:
-        return T.cast(T.cast(a, draw(st.sampled_from(["float32", "float64"]))), "float64")
+def modes_for(seed: int) -> list[tuple[str | None, str]]:
+    """fast_run as it is used, and two of the others in turn."""
+    others = MODES[1:]
+    return [MODES[0], *(others[(2 * seed + k) % len(others)] for k in range(2))]
+
+
+def complaint_about(seed: int, seen: set[str]) -> str | None:
+    """What is wrong with the graph of a seed, or None."""
+    graph = random_graph(seed)
+    if graph is None:
+        return None
+    seen.update(graph.families)
+    for optimizer, linker in modes_for(seed):
+        mode = Mode(linker, optimizer)
+        try:
+            f = kroton.function(graph.inputs, graph.outputs, mode=mode, on_unused_input="ignore")
+        except MissingKernelError:
+            continue
+        except Exception as error:
+            return f"graph {seed}, {optimizer} {linker}: not compiled: {error!r}"
+        try:
+            found = f(*[v.copy() for v in graph.values])
+        except Exception as error:
+            return f"graph {seed}, {optimizer} {linker}: {error!r}"
+        wrong = difference(graph, found)
+        if wrong is not None:
+            return f"graph {seed}, {optimizer} {linker}: {wrong}"
     return None
 
 
-def values_of(function: Any, values: list[Any]) -> list[Any] | None:
-    try:
-        return [np.asarray(v) for v in function(*values)]
-    except (ValueError, IndexError):
-        return None
-
-
-@settings(
-    max_examples=COUNT, deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
-@given(data=st.data())
-def test_all_optimizers_agree(data: Any) -> None:
-    m, v, s = T.dmatrix("m"), T.dvector("v"), T.dscalar("s")
-    inputs = [m, v, s]
-    pool: list[Any] = list(inputs)
-    for _ in range(data.draw(st.integers(2, 9))):
-        try:
-            made = step(data.draw, pool)
-        except (TypeError, ValueError, IndexError):
-            continue
-        if made is not None:
-            pool.append(made)
-    outputs = pool[-3:]
-    wanted = sum((T.sum(T.tanh(out)) for out in outputs), start=T.constant(0.0))
-    gradients = T.grad(wanted, inputs, disconnected_inputs="ignore")
-    rng = np.random.default_rng(data.draw(st.integers(0, 100)))
-    n = data.draw(st.integers(1, 3))
-    values = [rng.uniform(-2, 2, size=(n, n)), rng.uniform(-2, 2, size=n), np.array(0.7)]
-    everything = [*outputs, *gradients]
-    reference = values_of(
-        kroton.function(inputs, everything, mode=Mode("py", None), on_unused_input="ignore"), values
-    )
-    if reference is None:
-        return
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_all_optimizers_and_linkers_agree(chunk: int) -> None:
+    seen: set[str] = set()
     with config.change_flags(on_opt_error="raise"):
-        functions = {
-            (optimizer, linker): kroton.function(
-                inputs, everything, mode=Mode(linker, optimizer), on_unused_input="ignore"
-            )
-            for optimizer, linker in (
-                ("fast_run", "c|py"), ("fast_compile", "py"), ("o2", "py"), ("fast_run", "py"),
-            )
-        }  # fmt: skip
-    for which, function in functions.items():
-        found = values_of(function, [x.copy() for x in values])
-        assert found is not None, which
-        for a, b in zip(found, reference):
-            assert a.shape == b.shape, which
-            assert a.dtype == b.dtype, which
-            known = np.isfinite(b) & (np.abs(b) < 1e12)
-            np.testing.assert_allclose(a[known], b[known], rtol=1e-5, atol=1e-7, err_msg=str(which))
+        found = [complaint_about(FIRST + k, seen) for k in range(chunk, COUNT, CHUNKS)]
+    complaints = [c for c in found if c is not None]
+    assert not complaints, "\n".join(complaints)
+    if len(found) >= 200:
+        assert seen == {maker.__name__ for maker, _ in FAMILIES}
+
+
+def test_most_values_of_random_graphs_are_compared() -> None:
+    graphs = [g for g in map(random_graph, range(100)) if g is not None]
+    known = [k is not None for g in graphs for k in g.known_to]
+    assert len(graphs) > 80
+    assert sum(known) > 0.9 * len(known)
+    close = [
+        np.mean(k <= 1e-9 * (1 + np.abs(b)))
+        for g in graphs
+        for b, k in zip(g.expected, g.known_to)
+        if k is not None and b.size
+    ]
+    assert np.mean(close) > 0.9
 
 
 @pytest.mark.parametrize("seed", range(3))
