@@ -14,17 +14,22 @@ if TYPE_CHECKING:
 
 
 class Tag:
-    """Free attributes on a Variable or an Apply (`tag.test_value`, `tag.trace`, ...)."""
+    """Free attributes on a Variable or an Apply (`tag.test_value`, `tag.trace`, ...).
+
+    `trace` (of a Variable), `traces` (of a fused Apply: one for each operation in it) and
+    compiled functions are not pickled.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("trace", "eval_cache")}
+        left_out = ("trace", "traces", "eval_cache")
+        return {k: v for k, v in self.__dict__.items() if k not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
     def __copy__(self) -> Tag:
         new = Tag()
-        new.__dict__.update(self.__getstate__() | {"trace": self.__dict__.get("trace", ())})
+        new.__dict__.update({k: v for k, v in self.__dict__.items() if k != "eval_cache"})
         return new
 
 

@@ -79,7 +79,9 @@ def fuse(nodes: list[Apply], outputs: list[Variable]) -> list[Variable]:
         registers[out] = len(registers)
     results = tuple(registers[var] for var in outputs)
     composite = scalar.Composite(len(inputs), tuple(instructions), results)
-    return Elemwise(composite)(*inputs, return_list=True)  # type: ignore[no-any-return]
+    made: Any = Elemwise(composite)(*inputs, return_list=True)
+    made[0].owner.tag.traces = [node.trace for node in nodes]
+    return made  # type: ignore[no-any-return]
 
 
 register_pass(Fusion("fusion", frozenset({"fast_run", "fusion"}), 49.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,43 @@ def test_the_frames_are_innermost_first() -> None:
         "nested",
         "test_the_frames_are_innermost_first",
     ]
+
+
+def of_fused(mode: str) -> str:
+    """The message where `a` and `b` meet, in the second of three lines."""
+    a, b, c = T.dvectors("a b c")
+    doubled = a * 2
+    met = T.exp(b) + doubled
+    result = T.tanh(met) * c
+    f = kroton.function([a, b, kroton.In(c, mutable=True)], result, mode=mode)
+    with pytest.raises(ValueError, match="elements in dimension 0") as caught:
+        f(np.ones(3), np.ones(4), np.ones(3))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["FAST_RUN", "DEBUG_MODE", "FAST_COMPILE"])
+def test_operands_that_do_not_fit_are_named_where_they_meet(mode: str) -> None:
+    text = of_fused(mode)
+    assert "add(exp(b), mul(a, 2.0)), of operands with the shapes (4,) and (3,)" in text
+    assert "This add was made here" in text
+    assert "met = T.exp(b) + doubled" in text
+    assert "T.tanh(met)" not in text
+
+
+def test_a_gradient_that_does_not_fit_names_what_the_user_wrote() -> None:
+    a, b = T.dvectors("a b")
+    product = a * b
+    cost = T.sum(T.log(1 + product))
+    f = kroton.function([a, b], T.exp(T.grad(cost, a)) + b)
+    with pytest.raises(ValueError, match=r"mul\(a, b\)") as caught:
+        f(np.ones(3), np.ones(4))
+    assert "product = a * b" in str(caught.value)
+
+
+def test_fused_functions_pickle_without_their_lines() -> None:
+    x = T.dvector("x")
+    f = kroton.function([x], T.exp(x * 2) + 1)
+    (node,) = f.maker.fgraph.toposort()
+    assert len(node.tag.traces) == 3
+    assert not hasattr(pickle.loads(pickle.dumps(node.tag)), "traces")
+    assert pickle.loads(pickle.dumps(f))([0.0]).tolist() == [2.0]

@@ -208,6 +208,7 @@ def test_an_update_to_an_input_does_not_keep_the_users_array(mode):
     assert w.get_value().tolist() == [1, 1]
 
 
+@pytest.mark.usefixtures("fast_run")
 def test_borrowed_outputs_may_alias_state():
     w = kroton.shared(np.ones(3))
     f = kroton.function([], Out(w, borrow=True))
@@ -501,6 +502,7 @@ def test_ten_thousand_calls_do_not_grow():
     assert growth < 50_000
 
 
+@pytest.mark.usefixtures("fast_run")
 def test_a_function_may_call_itself_from_within():
     x = T.dscalar("x")
     calls = []

@@ -41,6 +41,7 @@ def test_a_wrong_element_is_found_with_all_figures():
     assert error.abs_tol == error.rel_tol == 1e-4
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_a_gradient_that_is_not_finite_is_found():
     with pytest.raises(GradientError, match="by the symbolic gradient nan"):
         verify_grad(lambda x: T.sqrt(abs(x - 1)), [np.ones(2)])

@@ -114,6 +114,7 @@ def test_linkers_can_be_registered_once():
         del predefined_linkers["mine"]
 
 
+@pytest.mark.usefixtures("fast_run")
 def test_intermediates_die_after_their_last_reader():
     x = T.dmatrix("x")
     y = x @ x
@@ -128,6 +129,7 @@ def test_intermediates_die_after_their_last_reader():
     assert [len(d) for d in drops] == [0, 1, 1, 1, 1, 1, 2]
 
 
+@pytest.mark.usefixtures("fast_run")
 def test_in_place_updates_run_last_and_are_guarded():
     x = T.dvector("x")
     w = kroton.shared(np.ones(3), "w")

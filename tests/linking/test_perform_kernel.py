@@ -43,6 +43,7 @@ def test_values_that_lose_nothing_are_converted(what, linker):
     assert np.array_equal(f(v), factor * v)
 
 
+@pytest.mark.usefixtures("fast_run")
 @pytest.mark.parametrize("what", ["complex", "vector"])
 def test_values_of_another_type_are_refused(what):
     x = T.dmatrix("x")

@@ -157,6 +157,7 @@ def test_optdb_registers_and_finds_passes() -> None:
         unregister_pass("no_markers")
 
 
+@pytest.mark.usefixtures("fast_run")
 def test_a_function_of_the_graph_is_a_pass() -> None:
     seen = []
 
