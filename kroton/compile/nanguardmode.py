@@ -13,6 +13,7 @@ from kroton.config import config
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.linking.errors import explain
 from kroton.linking.hooks import Hook
+from kroton.linking.operations import first_that_gives
 
 BIG = 1e10
 
@@ -57,6 +58,9 @@ class NanGuard(Hook):
         for k, (v, x) in enumerate(zip(node.outputs, outputs)):
             problem = self.problem_of(x)
             if problem:
+                first = first_that_gives(node, inputs, lambda a: bool(self.problem_of(a)))
+                if first is not None:
+                    problem += f"; of the fused operations {first.expression} is the first"
                 self._fail(f"output {k} {problem}", node, inputs, v, x)
 
     def problem_of(self, value: Any) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kroton import scalar
 from kroton.config import config
-from kroton.graph.basic import Apply, Constant, Variable
-from kroton.graph.trace import Trace, format_trace
-from kroton.tensor.elemwise import Elemwise
+from kroton.graph.basic import Apply
+from kroton.graph.trace import format_trace
+from kroton.linking.operations import misfit
 
 
 def explain(error: BaseException, node: Apply, inputs: Sequence[Any]) -> None:
@@ -45,14 +43,16 @@ def describe(node: Apply, inputs: Sequence[Any]) -> str:
     lines = [f"Apply node that caused the error: {node}"]
     clash = misfit(node, inputs)
     if clash is not None:
-        lines.append(f"It computes {clash.expression}, of operands with the shapes {clash.shapes}")
+        lines.append(
+            f"It computes {clash.operation.expression}, of operands with the shapes {clash.shapes}"
+        )
     lines.append(f"Inputs types: {[v.type for v in node.inputs]}")
     lines.append(f"Inputs shapes: {[_shape(x) for x in inputs]}")
     lines.append(f"Inputs strides: {[_strides(x) for x in inputs]}")
     lines.append(f"Inputs values: {[_value(x) for x in inputs]}")
-    where = format_trace(node.trace if clash is None else clash.trace)
+    where = format_trace(node.trace if clash is None else clash.operation.trace)
     if where:
-        what = "The Apply" if clash is None else f"This {clash.name}"
+        what = "The Apply" if clash is None else f"This {clash.operation.op.name}"
         lines.append(f"{what} was made here (outermost call first):")
         lines.append(where)
     else:
@@ -94,60 +94,3 @@ def _value(x: Any) -> Any:
         return x.tolist() if x.size <= 5 else "not shown"
     text = repr(x)
     return text if len(text) <= 60 else "not shown"
-
-
-@dataclass(frozen=True)
-class Misfit:
-    """An elementwise operation whose operands do not fit, which a fused Apply may be made of."""
-
-    name: str
-    expression: str
-    """With the names of what it is computed from."""
-    shapes: str
-    trace: Trace
-    """Where the user wrote it."""
-
-
-def misfit(node: Apply, inputs: Sequence[Any]) -> Misfit | None:
-    """The first operation of an elementwise Apply whose operands' extents do not agree."""
-    op = node.op
-    if not isinstance(op, Elemwise) or not all(isinstance(x, np.ndarray) for x in inputs):
-        return None
-    # Extents, None where they stretch, and the expression, of each register.
-    extents = [
-        tuple(None if s == 1 else n for s, n in zip(v.type.shape, x.shape))
-        for v, x in zip(node.inputs, inputs)
-    ]
-    texts = [_named(v) for v in node.inputs]
-    if isinstance(op.scalar_op, scalar.Composite):
-        steps = [(step.op.name, step.inputs) for step in op.scalar_op.instructions]
-    else:
-        steps = [(op.scalar_op.name, tuple(range(len(inputs))))]
-    traces = getattr(node.tag, "traces", ())
-    for k, (name, operands) in enumerate(steps):
-        expression = _shortened(f"{name}({', '.join(texts[i] for i in operands)})")
-        result: list[int | None] = []
-        for d in range(-max(len(extents[i]) for i in operands), 0):
-            here = {extents[i][d] for i in operands if len(extents[i]) >= -d} - {None}
-            if len(here) > 1:
-                shapes = [tuple(1 if n is None else n for n in extents[i]) for i in operands]
-                trace = traces[k] if k < len(traces) else node.trace
-                return Misfit(name, expression, " and ".join(map(str, shapes)), trace)
-            result.append(next(iter(here), None))
-        extents.append(tuple(result))
-        texts.append(expression)
-    return None
-
-
-def _named(v: Variable, depth: int = 2) -> str:
-    if isinstance(v, Constant) and np.ndim(v.data) == 0:
-        return str(v.data)
-    if depth and v.name is None and v.owner is not None and isinstance(v.owner.op, Elemwise):
-        scalar_op = v.owner.op.scalar_op
-        if not isinstance(scalar_op, scalar.Composite):
-            return f"{scalar_op.name}({', '.join(_named(x, depth - 1) for x in v.owner.inputs)})"
-    return str(v)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 120 else text[:57] + " ... " + text[-57:]

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 PAD = 64
+BUFFERS = frozenset(
+    {"ALL", "initial", "previous", "c_contiguous", "f_contiguous", "strided", "wrong_size"}
+)
+"""What `offered` understands."""
 
 
 class Guarded:
@@ -80,8 +84,7 @@ def layouts(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 def offered(shape: tuple[int, ...], dtype: np.dtype, which: str) -> Iterator[tuple[str, Any]]:
     """Output buffers that may be offered: pairs (name, function that makes one).
 
-    `which` is ALL, or names separated by ':': initial, previous, c_contiguous, f_contiguous,
-    strided, wrong_size.
+    `which` is some of `BUFFERS`, separated by ':'.
     """
     wanted = set(which.split(":")) if which else set()
     everything = "ALL" in wanted

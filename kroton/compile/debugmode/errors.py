@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.trace import format_trace
 from kroton.linking.comparison import difference
+from kroton.linking.operations import first_that_gives
 from kroton.printing import debugprint
 
 
@@ -199,6 +202,16 @@ class InvalidValueError(DebugModeError):
         else:
             where = format_trace(r.trace)
             super().__init__(problem + (f"\nmade here:\n{where}" if where else ""))
+
+    def name_operation(
+        self, node: Apply, inputs: Sequence[Any], bad: Callable[[np.ndarray], bool]
+    ) -> None:
+        """If the Apply is fused, say which of its operations first gives a bad value."""
+        first = first_that_gives(node, inputs, bad)
+        if first is not None:
+            text = f"{self.args[0]}\nThe first of its operations to give one is {first.expression}"
+            where = format_trace(first.trace)
+            self.args = (text + (f", made here:\n{where}" if where else ""),)
 
 
 class BadInferShape(DebugModeError):

@@ -164,6 +164,7 @@ class CheckedRun:
                     try:
                         checks.check_value(v, x, "the Apply", True)
                     except InvalidValueError as error:
+                        error.name_operation(node, arguments, lambda a: not checks.finite(a))
                         suspect = error, node, arguments
             if self.observer is not None:
                 self.observer.after(k, arguments, outputs, perf_counter() - started)

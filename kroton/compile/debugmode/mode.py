@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from kroton.compile.debugmode.application import Checks
+from kroton.compile.debugmode.buffers import BUFFERS
 from kroton.compile.debugmode.errors import StochasticOrder
 from kroton.compile.debugmode.linker import DebugLinker
 from kroton.compile.debugmode.recorder import Recorder
@@ -133,6 +134,17 @@ class DebugMode(Mode):
             raise ValueError("DebugMode must check at least one of c and py code")
         if values["stability_patience"] < 0:
             raise ValueError("stability_patience cannot be negative")
+        names = set(filter(None, values["check_preallocated_output"].split(":")))
+        if not names <= BUFFERS:
+            raise ValueError(
+                f"check_preallocated_output names {', '.join(sorted(names - BUFFERS))}; there are "
+                f"{', '.join(sorted(BUFFERS))}, separated by ':', and '' for none"
+            )
+        if values["require_matching_strides"] not in (0, 1, 2):
+            raise ValueError(
+                "require_matching_strides must be 0 (ignore), 1 (warn) or 2 (raise), got "
+                f"{values['require_matching_strides']!r}"
+            )
         for name, value in values.items():
             object.__setattr__(self, name, value)
         made = {f.name: values[f.name] for f in fields(Checks) if f.name in values}
