@@ -29,22 +29,24 @@ class DestroyHandler(Feature):
     def destroyers(self, fgraph: FunctionGraph) -> dict[Variable, list[tuple[Apply, int]]]:
         """For each root, the Applys that overwrite it and by which input."""
         found: dict[Variable, list[tuple[Apply, int]]] = {}
+        known: dict[Variable, list[Variable]] = {}
         for node in fgraph.apply_nodes:
             for positions in node.op.destroy_map.values():
                 for k in positions:
-                    for root in view_roots(node.inputs[k]):
+                    for root in view_roots(node.inputs[k], known=known):
                         found.setdefault(root, []).append((node, k))
         return found
 
     def orderings(self, fgraph: FunctionGraph) -> dict[Apply, list[Apply]]:
         order: dict[Apply, list[Apply]] = {}
+        known: dict[Variable, list[Variable]] = {}
         for node in fgraph.apply_nodes:
             if not node.op.destroy_map:
                 continue
             for positions in node.op.destroy_map.values():
                 for k in positions:
                     # What an earlier destroyer made counts as a value of its own here.
-                    for version in view_roots(node.inputs[k], through_destroyers=False):
+                    for version in view_roots(node.inputs[k], False, known):
                         earlier = order.setdefault(node, [])
                         for reader in _readers(fgraph, version):
                             if reader is not node and reader not in earlier:

@@ -251,12 +251,17 @@ def clone_replace(
     return type(output)(result)
 
 
-def view_roots(r: Variable, through_destroyers: bool = True) -> list[Variable]:
+def view_roots(
+    r: Variable, through_destroyers: bool = True,
+    known: dict[Variable, list[Variable]] | None = None,
+) -> list[Variable]:  # fmt: skip
     """The Variables whose memory `r` may be a view of; `[r]` if it owns its own.
 
     With `through_destroyers` false, what an Apply has written over counts as a new value.
+    `known` remembers the answers of earlier calls with the same choice, on a graph that has not
+    changed since, so that those for a whole chain take time linear in it.
     """
-    found: list[Variable] = []
+    found: dict[Variable, None] = {}
     seen: set[Variable] = set()
     stack = [r]
     while stack:
@@ -264,6 +269,9 @@ def view_roots(r: Variable, through_destroyers: bool = True) -> list[Variable]:
         if var in seen:
             continue
         seen.add(var)
+        if known is not None and var in known:
+            found.update(dict.fromkeys(known[var]))
+            continue
         source: list[int] = []
         if var.owner is not None:
             op = var.owner.op
@@ -273,8 +281,11 @@ def view_roots(r: Variable, through_destroyers: bool = True) -> list[Variable]:
         if source:
             stack.extend(var.owner.inputs[k] for k in reversed(source))  # type: ignore[union-attr]
         else:
-            found.append(var)
-    return found
+            found[var] = None
+    roots = list(found)
+    if known is not None:
+        known[r] = roots
+    return roots
 
 
 def equal_computations(

@@ -264,11 +264,16 @@ def _schedule(
     first: list[tuple[Apply, list[tuple[int, int]]]] = []
     followed: set[Apply] = set()
     orderings = fgraph.orderings()
+    roots: dict[Variable, list[Variable]] = {}
+    for node in order:
+        for positions in node.op.destroy_map.values():
+            for i in positions:
+                view_roots(node.inputs[i], known=roots)
     for node in reversed(order):
         entries: list[tuple[int, int]] = []
         for positions in node.op.destroy_map.values():
             for i in positions:
-                if any(root in held for root in view_roots(node.inputs[i])):
+                if any(root in held for root in roots[node.inputs[i]]):
                     # Its Cell and this frame refer to a shared value that nobody else uses.
                     entries.append((i, 2 if node.inputs[i] in held else 0))
         final = node not in followed and all(
