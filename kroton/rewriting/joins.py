@@ -20,11 +20,17 @@ T: Any = kroton.tensor
 def join_of_joins(fgraph: FunctionGraph, node: Apply) -> Any:
     """Joins along one dimension are one, without what has no elements."""
     axis = node.op.axis
+    users = fgraph.variables[node.outputs[0]]
+    if len(users) == 1 and all(user != "output" and user.op == node.op for user, _ in users):
+        # The whole is looked at from there.
+        return None
     pieces: list[Any] = []
-    for v in node.inputs:
+    stack = node.inputs[::-1]
+    while stack:
+        v = stack.pop()
         inner = v.owner
         if inner is not None and inner.op == node.op and len(fgraph.variables[v]) == 1:
-            pieces.extend(inner.inputs)
+            stack.extend(inner.inputs[::-1])
         else:
             pieces.append(v)
     full = [v for v in pieces if v.type.shape[axis] != 0]

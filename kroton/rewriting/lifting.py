@@ -90,11 +90,20 @@ def _is_slice(part: Part) -> bool:
 
 
 def _selects(part: Part, size: int | None) -> bool:
-    """Whether the part may leave something out of `size` elements."""
-    if _is_slice(part):
-        whole = part.start is None and part.stop is None
-        return not (whole and (part.step is None or part.step == -1))
-    return size != 1
+    """Whether the part leaves something out of `size` elements that is worth it.
+
+    A slice that leaves out a fixed number, as `1:` does, mostly leaves nearly all.
+    """
+    if not _is_slice(part):
+        return size != 1
+    if part.step not in (None, 1, -1):
+        return True
+    low, high = part.start, part.stop
+    if isinstance(low, Variable) or isinstance(high, Variable):
+        return low is not None and high is not None
+    if size is not None:
+        return 2 * len(range(size)[low:high]) <= size
+    return (high is not None and high >= 0) or (low is not None and low < 0)
 
 
 def _selected(parts: Sequence[Part], shape: Sequence[int | None]) -> bool:
