@@ -40,7 +40,7 @@ def join_of_joins(fgraph: FunctionGraph, node: Apply) -> Any:
         pieces = full
     if len(pieces) == 1:
         return pieces[0]
-    return node.op(*pieces) if len(pieces) != len(node.inputs) or full != pieces else None
+    return node.op(*pieces) if pieces != node.inputs else None
 
 
 @canonicalize.rewriter(CAReduce, name="reduction_of_join")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kroton
 import kroton.tensor as T
 from kroton.graph import FunctionGraph
 from kroton.graph.evaluation import interpret
@@ -180,3 +181,10 @@ def test_a_softmax_is_recognized_before_it_is_indexed() -> None:
         kinds = [type(node.op) for node in fgraph.toposort()]
         assert LogSoftmax in kinds
         assert Softmax not in kinds
+
+
+def test_an_empty_piece_of_unknown_width_stays_in_a_join() -> None:
+    x, empty = T.dmatrix("x"), T.zeros((0, 3))
+    out = T.join(0, x, empty)
+    trace = kroton.printing.rewrite_trace(out)
+    assert "join_of_joins" not in [line.rule for line in trace.replacements]
