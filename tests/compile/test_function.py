@@ -564,3 +564,17 @@ def test_a_float_beyond_the_range_of_float32_is_refused_not_made_infinite(mode):
     with pytest.raises(TypeError, match="cannot be converted without losing value"):
         f([1e300])
     np.testing.assert_array_equal(f([0.1, np.inf]), np.array([0.1, np.inf], "float32"))
+
+
+def test_the_garbage_collector_is_as_it_was_after_compiling() -> None:
+    x, y = T.dvectors("x", "y")
+    for before in (True, False):
+        (gc.enable if before else gc.disable)()
+        try:
+            kroton.function([x], x + 1)
+            assert gc.isenabled() is before
+            with pytest.raises(Exception, match="not part of"):
+                kroton.function([x, y], x + 1)
+            assert gc.isenabled() is before
+        finally:
+            gc.enable()
