@@ -109,7 +109,10 @@ class Draw:
         a, b = self.any(), self.rng.choice([self.any(), self.any(), self.rng.choice(NUMBERS)])
         if self.rng.random() < 0.5:
             a, b = b, a
-        return getattr(T, self.rng.choice(BINARY if self.rng.random() < 0.9 else ODD))(a, b)
+        name = self.rng.choice(BINARY if self.rng.random() < 0.9 else ODD)
+        if name in ("mod", "int_div"):  # what is left by noise is noise
+            b = abs(b) + 0.5
+        return getattr(T, name)(a, b)
 
     def power(self) -> Any:
         return self.any() ** self.rng.choice([0, 1, 2, 3, 4, 0.5, -1, -2, -0.5, 1.5])
