@@ -41,10 +41,9 @@ cdef inline void exchange(intp *strides, intp *extents, int n, int d, int e) noe
 
 
 cdef inline int simplify(intp *strides, intp *extents, int nd, int n, int first_out) noexcept nogil:
-    """Order dimensions by the first output's strides, merge those that are one, choose the row.
+    """Order dimensions by the first output's strides and merge those that are one.
 
-    Returns the number of dimensions left. A row of a few elements is exchanged with the longest
-    dimension: strided access costs less than many short calls.
+    Returns the number of dimensions left.
     """
     cdef int d, e, k, last = 0
     cdef bint one
@@ -69,14 +68,22 @@ cdef inline int simplify(intp *strides, intp *extents, int nd, int n, int first_
             if last != d:
                 extents[last] = extents[d]
                 memcpy(strides + last * n, strides + d * n, n * sizeof(intp))
-    if last > 0 and extents[last] <= SHORT_ROW:
-        e = last
-        for d in range(last):
-            if extents[d] > extents[e]:
-                e = d
-        if extents[e] >= 4 * extents[last]:
-            exchange(strides, extents, n, e, last)
     return last + 1
+
+
+cdef inline void lengthen(intp *strides, intp *extents, int nd, int n) noexcept nogil:
+    """Exchange a row of a few elements with the longest dimension.
+
+    Strided access costs less than many short calls.
+    """
+    cdef int d, last = nd - 1, longest = nd - 1
+    if last < 1 or extents[last] > SHORT_ROW:
+        return
+    for d in range(last):
+        if extents[d] > extents[longest]:
+            longest = d
+    if extents[longest] >= 4 * extents[last]:
+        exchange(strides, extents, n, longest, last)
 
 
 cdef inline void bounds(PyObject *array, char **low, char **high) noexcept nogil:

@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 
 from kroton._kernels.kernel cimport Kernel
 from kroton._kernels.loops cimport LoopFunction
+from kroton._kernels.strided cimport row_loop
 
 cdef enum:
     MAX_ARGUMENTS = 8
@@ -16,6 +17,15 @@ cdef struct Instruction:
     int out                         # the register that it writes
     int inputs[MAX_ARGUMENTS]       # the registers that it reads
     cnp.npy_intp itemsize           # of the register that it writes
+
+
+cdef struct Repeated:
+    int register                    # of an input that is repeated along a row
+    row_loop copy
+    cnp.npy_intp itemsize
+    cnp.npy_intp stride             # from one repeated value to the next, or from one row to the next
+    bint each                       # whether each value is repeated, or else all of them in turn
+    char *buffer
 
 
 cdef class ElementwiseKernel(Kernel):
@@ -34,6 +44,7 @@ cdef class ElementwiseKernel(Kernel):
     cdef int *written               # the instruction that writes an output
     cdef int *last_read             # the last instruction that reads an input
     cdef int *slot                  # of each register; -1 for inputs and outputs
+    cdef cnp.npy_intp *in_itemsize
     cdef cnp.npy_intp *slot_offset  # bytes before a slot for each element of a tile
     cdef list origins
 
@@ -53,6 +64,9 @@ cdef class ElementwiseKernel(Kernel):
     ) noexcept nogil
     cdef void iterate_single(
         self, char **base, cnp.npy_intp *strides, cnp.npy_intp *extents, int nd
+    ) noexcept nogil
+    cdef cnp.npy_intp flatten(
+        self, cnp.npy_intp *strides, cnp.npy_intp *extents, int nd, Repeated *repeated, int *count
     ) noexcept nogil
     cdef int iterate_program(
         self, char **base, cnp.npy_intp *strides, cnp.npy_intp *extents, int nd

@@ -9,20 +9,24 @@ their lifetimes allow (`registers.py`). An instruction whose inputs do not vary 
 evaluated once per row.
 
 Dimensions of extent 1 are dropped, the others ordered by the outputs' strides and merged where
-all arrays allow, so that contiguous work is one row. Inputs may have any strides.
+all arrays allow, so that contiguous work is one row. Inputs may have any strides. Where only
+broadcast inputs forbid that rows are merged, and rows are short, these inputs are repeated in
+scratch, as far as a tile goes: a few long calls cost less than many short ones.
 """
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
 from kroton._kernels.geometry cimport (
-    bytes_of, dims_of, flags_of, intp, itemsize_of, ndim_of, overlap, same_layout, simplify,
-    strides_of,
+    bytes_of, dims_of, flags_of, intp, itemsize_of, lengthen, ndim_of, overlap, same_layout,
+    simplify, strides_of,
 )
 from kroton._kernels.kernel cimport Kernel
 from kroton._kernels.loops cimport Loop, canonical, find
 from kroton._kernels.memory cimport output, put
+from kroton._kernels.strided cimport take_loops
 
 from kroton._kernels.workers cimport WORTH_A_THREAD, share, threads
 
@@ -40,6 +44,7 @@ cdef enum:
     LARGEST_TILE = 2048
     WORTH_RELEASING = 1 << 14   # element-operations for which the GIL is released
     MOST_PARTS = 16         # of one call's work
+    ROWS = 4                # of a tile, at least, for which inputs are repeated
     SLOT_GAP = 128          # keeps slots from sharing their address modulo 4096
 
 
@@ -111,13 +116,14 @@ cdef class ElementwiseKernel(Kernel):
         self.out_source = <int *> calloc(len(outputs) + 1, sizeof(int))
         self.written = <int *> calloc(len(outputs) + 1, sizeof(int))
         self.last_read = <int *> calloc(n_in + 1, sizeof(int))
+        self.in_itemsize = <intp *> calloc(n_in + 1, sizeof(intp))
         self.slot = <int *> calloc(n_registers + 1, sizeof(int))
         self.slot_offset = <intp *> calloc(n_registers + 1, sizeof(intp))
         if (
             self.instructions == NULL or self.in_ndim == NULL or self.in_broadcast == NULL
             or self.out_types == NULL or self.out_register == NULL or self.out_source == NULL
             or self.written == NULL or self.last_read == NULL or self.slot == NULL
-            or self.slot_offset == NULL
+            or self.slot_offset == NULL or self.in_itemsize == NULL
         ):
             raise MemoryError()
         for k in range(n_in):
@@ -129,6 +135,8 @@ cdef class ElementwiseKernel(Kernel):
                 if in_broadcast[k][self.in_ndim[k] - 1 - d]:
                     self.in_broadcast[k] |= <cnp.npy_uint64> 1 << d
         sizes = [cnp.PyDataType_ELSIZE(cnp.PyArray_DescrFromType(t)) for t in types]
+        for k in range(n_in):
+            self.in_itemsize[k] = sizes[k]
         for k in range(len(program)):
             name, ufunc, registers, loop_types, out = program[k]
             if not find(name, tuple(loop_types), out, ufunc, &loop):
@@ -175,6 +183,7 @@ cdef class ElementwiseKernel(Kernel):
         free(self.out_source)
         free(self.written)
         free(self.last_read)
+        free(self.in_itemsize)
         free(self.slot)
         free(self.slot_offset)
 
@@ -392,7 +401,7 @@ cdef class ElementwiseKernel(Kernel):
         cdef intp parts = size * self.n_instructions // WORTH_A_THREAD
         if (
             parts < 2 or self.may_raise or self.n_in + self.n_out > STACK_REGISTERS
-            or threads() == 1
+            or (self.n_in + self.n_out) * nd > STACK_STRIDES or threads() == 1
         ):
             return self.iterate(base, strides, extents, nd)
         shared.axis = 0
@@ -416,8 +425,12 @@ cdef class ElementwiseKernel(Kernel):
         return shared.result
 
     cdef int iterate(self, char **base, intp *strides, intp *extents, int nd) noexcept nogil:
-        """Run over `nd` >= 1 dimensions, the last of them the row; -1 if there is no memory."""
+        """Run over `nd` >= 1 dimensions, the last of them the row; -1 if there is no memory.
+
+        Strides and extents may have changed afterwards.
+        """
         if self.n_instructions == 1:
+            lengthen(strides, extents, nd, self.n_in + self.n_out)
             self.iterate_single(base, strides, extents, nd)
             return 0
         return self.iterate_program(base, strides, extents, nd)
@@ -462,22 +475,76 @@ cdef class ElementwiseKernel(Kernel):
             if d < 0:
                 return
 
+    cdef intp flatten(
+        self, intp *strides, intp *extents, int nd, Repeated *repeated, int *count
+    ) noexcept nogil:
+        """Merge the last two dimensions by repeating inputs; the extent of the last one.
+
+        0 if that is impossible or not worth it.
+        """
+        cdef int n = self.n_in + self.n_out, k, d
+        cdef intp length, rows
+        cdef intp *inner
+        cdef intp *outer
+        count[0] = 0
+        if nd < 2 or self.n_in > STACK_REGISTERS:
+            return 0
+        length = extents[nd - 1]
+        rows = extents[nd - 2]
+        if length * ROWS > self.tile or rows < ROWS:
+            return 0
+        inner = strides + (nd - 1) * n
+        outer = inner - n
+        for k in range(n):
+            if outer[k] == inner[k] * length:
+                continue
+            if k >= self.n_in or (outer[k] != 0 and inner[k] != 0):
+                count[0] = 0
+                return 0
+            repeated[count[0]].register = k
+            repeated[count[0]].each = inner[k] == 0
+            repeated[count[0]].stride = outer[k] if inner[k] == 0 else inner[k]
+            repeated[count[0]].itemsize = self.in_itemsize[k]
+            count[0] += 1
+        for k in range(n):
+            outer[k] = inner[k]
+        for k in range(count[0]):
+            outer[repeated[k].register] = repeated[k].itemsize
+        extents[nd - 2] = length * rows
+        return length
+
     cdef int iterate_program(
         self, char **base, intp *strides, intp *extents, int nd
     ) noexcept nogil:
         """Several instructions, tile by tile along each row."""
         cdef Workspace stack
         cdef Workspace *work = &stack
+        cdef Repeated repeated[STACK_REGISTERS]
         cdef char scratch_stack[STACK_SCRATCH]
         cdef char *scratch = scratch_stack
         cdef char *slots
         cdef intp counter[MAX_DIMS]
-        cdef intp length = extents[nd - 1], rounded, bytes
+        cdef intp length, rounded, bytes, period, tiles, tile = self.tile
         cdef intp *inner
-        cdef int n = self.n_in + self.n_out, k, d, r
+        cdef int n = self.n_in + self.n_out, k, d, r, n_repeated
         cdef int n_registers = self.n_in + self.n_instructions
-        rounded = (min(length, self.tile) + 63) // 64 * 64
+        period = self.flatten(strides, extents, nd, repeated, &n_repeated)
+        if period:
+            nd -= 1
+        else:
+            lengthen(strides, extents, nd, n)
+            period = 64
+        length = extents[nd - 1]
+        tile = tile // period * period
+        if length < 3 * tile:
+            # Equal tiles; at most a quarter longer, so that no short one is left over.
+            tiles = max((length + 3 * tile // 4 - 1) // tile, 1)
+            tile = ((length + tiles - 1) // tiles + period - 1) // period * period
+        rounded = (min(length, tile) + 63) // 64 * 64
         bytes = self.scratch_bytes * rounded + self.n_slots * SLOT_GAP + 64
+        if n_repeated:
+            for k in range(n_repeated):
+                bytes += repeated[k].itemsize * rounded + SLOT_GAP
         if bytes > STACK_SCRATCH:
             scratch = <char *> malloc(bytes)
             if scratch == NULL:
@@ -508,6 +575,12 @@ cdef class ElementwiseKernel(Kernel):
                 work.step[r] = self.instructions[k].itemsize
         for k in range(self.n_out):
             work.step[self.out_register[k]] = inner[self.n_in + k]
+        if n_repeated:
+            slots += self.scratch_bytes * rounded + self.n_slots * SLOT_GAP
+            for k in range(n_repeated):
+                repeated[k].copy = take_row(repeated[k].itemsize)
+                repeated[k].buffer = slots
+                slots += repeated[k].itemsize * rounded + SLOT_GAP
         for d in range(nd):
             counter[d] = 0
         while True:
@@ -515,8 +588,13 @@ cdef class ElementwiseKernel(Kernel):
                 work.pointer[k] = base[k]
             for k in range(self.n_out):
                 work.pointer[self.out_register[k]] = base[self.n_in + k]
-            run_row(self.instructions, self.n_instructions, work, length, self.tile,
-                    self.n_in, self.out_register, self.n_out)
+            if n_repeated:
+                run_repeated_rows(self.instructions, self.n_instructions, work, length, tile,
+                                  period, repeated, n_repeated, self.n_in, self.out_register,
+                                  self.n_out)
+            else:
+                run_row(self.instructions, self.n_instructions, work, length, tile,
+                        self.n_in, self.out_register, self.n_out)
             d = nd - 2
             while d >= 0:
                 counter[d] += 1
@@ -564,6 +642,7 @@ cdef void run_part(void *context, int part) noexcept nogil:
     cdef Shared *shared = <Shared *> context
     cdef char *base[STACK_REGISTERS]
     cdef intp extents[MAX_DIMS]
+    cdef intp strides[STACK_STRIDES]
     cdef intp start = part * shared.chunk
     cdef int k
     for k in range(shared.n):
@@ -571,7 +650,9 @@ cdef void run_part(void *context, int part) noexcept nogil:
     for k in range(shared.nd):
         extents[k] = shared.extents[k]
     extents[shared.axis] = min(shared.chunk, extents[shared.axis] - start)
-    if (<Iterate> iterate)(shared.kernel, base, shared.strides, extents, shared.nd) < 0:
+    for k in range(shared.nd * shared.n):
+        strides[k] = shared.strides[k]
+    if (<Iterate> iterate)(shared.kernel, base, strides, extents, shared.nd) < 0:
         shared.result = -1
 
 
@@ -650,6 +731,66 @@ cdef void run_row(
             work.pointer[k] += n * work.step[k]
         for k in range(n_out):
             work.pointer[out_register[k]] += n * work.step[out_register[k]]
+
+
+cdef inline row_loop take_row(intp itemsize) noexcept nogil:
+    """The loop that copies elements of this size; one of 1, 2, 4, 8 and 16 bytes."""
+    return ROW_LOOPS[itemsize]
+
+
+cdef void run_repeated_rows(
+    const Instruction *instructions, int n_instructions, Workspace *work, intp length, intp tile,
+    intp period, const Repeated *repeated, int n_repeated, int n_in, const int *out_register,
+    int n_out,
+) noexcept nogil:
+    """`run_row` for rows of `period` elements that are one row but for the repeated inputs."""
+    cdef const Repeated *r
+    cdef char *source[STACK_REGISTERS]
+    cdef intp n, filled, row
+    cdef int k
+    for k in range(n_repeated):
+        r = &repeated[k]
+        source[k] = work.pointer[r.register]
+        work.pointer[r.register] = r.buffer
+        if r.each:
+            continue
+        n = min(length, tile) * r.itemsize
+        r.copy(r.buffer, r.itemsize, source[k], r.stride, period)
+        filled = period * r.itemsize
+        while filled < n:
+            memcpy(r.buffer + filled, r.buffer, min(filled, n - filled))
+            filled *= 2
+    for k in range(n_instructions):
+        if work.uniform[instructions[k].out]:
+            call(&instructions[k], work, 1, True)
+    while length > 0:
+        n = min(length, tile)
+        for k in range(n_repeated):
+            r = &repeated[k]
+            if r.each:
+                for row in range(n // period):
+                    r.copy(
+                        r.buffer + row * period * r.itemsize, r.itemsize, source[k], 0, period
+                    )
+                    source[k] += r.stride
+        for k in range(n_instructions):
+            if not work.uniform[instructions[k].out]:
+                call(&instructions[k], work, n, False)
+        length -= n
+        if length == 0:
+            return
+        for k in range(n_in):
+            work.pointer[k] += n * work.step[k]
+        for k in range(n_out):
+            work.pointer[out_register[k]] += n * work.step[out_register[k]]
+        for k in range(n_repeated):
+            work.pointer[repeated[k].register] = repeated[k].buffer
+
+
+# The loop that copies elements of each size.
+cdef row_loop ROW_LOOPS[17]
+for _size in (1, 2, 4, 8, 16):
+    ROW_LOOPS[<int> _size] = take_loops(_size).row
 
 
 # -- building --------------------------------------------------------------------------------------

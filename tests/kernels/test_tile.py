@@ -343,3 +343,29 @@ def test_layouts_cover_what_they_say():
     np.testing.assert_array_equal(x, y)
     assert y.strides[1] < 0
     assert lay_out(x, (0, 1, 2), (1, 0, 1)).strides[1] == 0
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 9, 30, 64, 127, 128, 300])
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 100, 1001])
+def test_short_rows_with_broadcast_inputs_are_evaluated_as_one(width, rows):
+    program = scalar.Composite(
+        4, (f8("sub", 0, 1), f8("mul", 4, 2), f8("add", 5, 3), f8("neg", 6)), (6, 7)
+    )
+    patterns = ((False, False), (False,), (False, True), ())
+    rng = np.random.default_rng(0)
+    a, row, column = (rng.normal(size=s) for s in ((rows, width), (width,), (rows, 1)))
+    number = np.array(0.25)
+    for x in (a, a[:, ::-1], np.asfortranarray(a)):
+        got = kernel_of(program, (np.dtype("float64"),) * 4, patterns)(x, row, column, number)
+        expected = (x - row) * column + number
+        np.testing.assert_array_equal(got[0], expected)
+        np.testing.assert_array_equal(got[1], -expected)
+
+
+def test_short_rows_are_evaluated_as_one_within_larger_arrays():
+    program = scalar.Composite(3, (f8("sub", 0, 1), f8("mul", 3, 2)), (4,))
+    rng = np.random.default_rng(0)
+    x, y, z = (rng.normal(size=s) for s in ((6, 50, 7), (6, 1, 7), (1, 50, 1)))
+    patterns = ((False,) * 3, (False, True, False), (True, False, True))
+    (got,) = kernel_of(program, (np.dtype("float64"),) * 3, patterns)(x, y, z)
+    np.testing.assert_array_equal(got, (x - y) * z)
