@@ -33,6 +33,7 @@ from kroton.tensor.cumulative import CumOp, LinearRecurrence
 from kroton.tensor.diagonal import AllocDiag, ExtractDiag, Eye
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.fused_reduction import FusedReduction
 from kroton.tensor.grad_markers import MARKERS, GradClip, GradScale
 from kroton.tensor.indexing import Given, Slice
 from kroton.tensor.joining import Join, Split
@@ -163,9 +164,9 @@ def loops_of(name):
 EXACT = ("add", "sub", "mul", "maximum", "minimum", "neg", "sqr", "abs")
 
 
-def fused(draw):
+def fused(draw, dtypes=FLOATS):
     """A program of exact instructions, and the dtypes of its inputs."""
-    dtype = one_of(draw, *FLOATS)
+    dtype = one_of(draw, *dtypes)
     nin = draw(st.integers(1, 3))
     steps = []
     for k in range(draw(st.integers(1, 5))):
@@ -176,6 +177,19 @@ def fused(draw):
     for _ in range(draw(st.integers(0, 2))):
         outputs.setdefault(draw(st.integers(0, nin + len(steps) - 1)))
     return Composite(nin, tuple(steps), tuple(outputs)), (np.dtype(dtype),) * nin
+
+
+def drawn_pattern(draw, node, results):
+    """Which of the results overwrites which input of its type; no input twice."""
+    pattern = {}
+    for k in results:
+        wanted = node.outputs[k].type
+        targets = [
+            i for i, v in enumerate(node.inputs) if v.type == wanted and i not in pattern.values()
+        ]
+        if targets and draw(st.booleans()):
+            pattern[k] = one_of(draw, *targets)
+    return pattern
 
 
 @cases_of(Elemwise)
@@ -201,15 +215,7 @@ def elementwise(draw, op_type):
         arrays[0] = np.abs(arrays[0]).astype(types[0])
     arrays = tame(op, arrays)
     found = case(draw, Elemwise(op), *arrays, ones=ones)
-    pattern = {}
-    for k, out in enumerate(found.node.outputs):
-        targets = [
-            i
-            for i, v in enumerate(found.node.inputs)
-            if v.type == out.type and i not in pattern.values()
-        ]
-        if targets and draw(st.booleans()):
-            pattern[k] = one_of(draw, *targets)
+    pattern = drawn_pattern(draw, found.node, range(len(found.node.outputs)))
     if pattern:
         found.node = apply(Elemwise(op, tuple(pattern.items())), *found.node.inputs)
     return found
@@ -242,6 +248,47 @@ def reduction(draw, op_type):
             out = one_of(draw, out, acc)
     axes = tuple(d for d in range(x.ndim) if draw(st.booleans()))
     return case(draw, CAReduce(scalar.ops[name], axes, out, acc), x)
+
+
+@cases_of(FusedReduction)
+def fused_reduction(draw, op_type):
+    op, types = fused(draw, (*FLOATS, *FLOATS, "int32", "uint8", "int64"))
+    shape = shape_of(draw)
+    if draw(st.integers(0, 9)) == 0:
+        shape = one_of(draw, (5, 1300), (1300, 5), (3, 700, 4), (70, 90), (40000,), (9000, 3))
+    whole = draw(st.integers(0, op.nin - 1))
+    arrays, ones = [], []
+    for k, dtype in enumerate(types):
+        stretched = [k != whole and draw(st.integers(0, 3)) == 0 for _ in shape]
+        own = tuple(1 if s else e for e, s in zip(shape, stretched, strict=True))
+        first = draw(st.integers(0, len(own))) if k != whole and draw(st.booleans()) else 0
+        arrays.append(array_of(draw, dtype, own[first:], special=False))
+        ones.append([d - first for d in range(first, len(own)) if stretched[d]])
+    reductions, registers = [], []
+    for register in op.outputs:
+        for _ in range(draw(st.integers(1, 2))):
+            registers.append(register)
+            reductions.append(reduction_of(draw, types[0].name, len(shape)))
+    program = Composite(op.nin, op.instructions, tuple(registers))
+    found = case(draw, op_type(program, tuple(reductions)), *arrays, ones=ones)
+    plain = [k for k, reduction in enumerate(reductions) if reduction is None]
+    pattern = drawn_pattern(draw, found.node, plain)
+    if pattern:
+        op = op_type(program, tuple(reductions), tuple(pattern.items()))
+        found.node = apply(op, *found.node.inputs)
+    return found
+
+
+def reduction_of(draw, dtype, ndim):
+    """A reduction of floating or integer elements over some axes, or none."""
+    if draw(st.integers(0, 3)) == 0:
+        return None
+    name = one_of(draw, "add", "add", "mul", "maximum", "minimum")
+    out = acc = dtype if name in ("maximum", "minimum") else accumulated_dtype(dtype)
+    if name in ("add", "mul") and draw(st.integers(0, 3)) == 0:
+        acc = "complex128" if dtype.startswith("complex") else "float64"
+    axes = tuple(d for d in range(ndim) if draw(st.booleans()))
+    return CAReduce(scalar.ops[name], axes, out, acc)
 
 
 @cases_of(Argmax, Argmin)

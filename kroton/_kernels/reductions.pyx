@@ -25,28 +25,11 @@ import numpy as np
 cnp.import_array()
 
 cdef enum:
-    DIMS = 64        # NumPy's limit
     TILE = 1024      # elements converted at a time, and of a strided inner loop
     PARTIALS = 64    # partial results of tiles that are kept before they are combined
     ROW = 2048       # accumulators that stay in the first-level cache
     SHORT = 32       # below this a longer dimension makes the better inner loop
     LARGE = 1 << 14  # elements from which the GIL is released
-
-
-cdef struct Axis:
-    cnp.npy_intp n      # extent
-    cnp.npy_intp si     # bytes from one input element to the next
-    cnp.npy_intp so     # bytes from one accumulator to the next; 0 if reduced
-
-
-cdef struct Sweep:
-    Loop op
-    Loop cast           # its function is NULL if the input has the accumulator's dtype
-    size_t acc_size
-    const char *neutral
-    int stop            # the truth value that no further element changes, or -1
-    int nd
-    Axis axes[DIMS]
 
 
 cdef inline void accumulate(
@@ -64,7 +47,12 @@ cdef inline void accumulate(
     s.op.function(args, &n, steps, s.op.data)
 
 
-cdef inline void convert(
+cdef void combine(const Sweep *s, char *x, char *acc) noexcept nogil:
+    """`acc = op(acc, x)` for two values in the accumulator's dtype."""
+    accumulate(s, x, 0, acc, 0, 1)
+
+
+cdef void convert(
     const Loop *loop, const char *x, cnp.npy_intp si, char *out, cnp.npy_intp so, cnp.npy_intp n
 ) noexcept nogil:
     """`out[k * so] = x[k * si]` in the dtype of `out`, by a loop of one input."""
@@ -276,18 +264,6 @@ cdef class ReduceKernel(Kernel):
         From `run`: a reduction of nothing by an operation without a value for it.
     """
 
-    cdef readonly str name
-    cdef readonly object ufunc
-    cdef readonly tuple axes
-    cdef readonly int in_type, acc_type, out_type, ndim
-    cdef Loop op, cast_in, cast_out, copy
-    cdef size_t acc_size
-    cdef char neutral[16]
-    cdef char empty[16]
-    cdef bint has_empty
-    cdef int stop
-    cdef bint reduced[DIMS]
-
     def __init__(
         self, str name, ufunc, int in_typenum, int acc_typenum, int out_typenum, int ndim, axes
     ):
@@ -341,6 +317,14 @@ cdef class ReduceKernel(Kernel):
             elif ufunc in (np.bitwise_and, np.logical_and, np.multiply, np.minimum):
                 self.stop = 0
 
+    cdef void start(self, Sweep *s) noexcept nogil:
+        """Fill in all of a Sweep but its axes."""
+        s.op = self.op
+        s.cast = self.cast_in
+        s.acc_size = self.acc_size
+        s.neutral = self.neutral
+        s.stop = self.stop
+
     cdef int run(self, PyObject **cells) except -1:
         cdef cnp.ndarray x = <cnp.ndarray> <object> cells[self.inp[0]]
         cdef cnp.ndarray out
@@ -380,11 +364,7 @@ cdef class ReduceKernel(Kernel):
             convert(&self.copy, self.empty, 0, acc, self.acc_size, n_out)
         else:
             convert(&self.copy, self.neutral, 0, acc, self.acc_size, n_out)
-            s.op = self.op
-            s.cast = self.cast_in
-            s.acc_size = self.acc_size
-            s.neutral = self.neutral
-            s.stop = self.stop
+            self.start(&s)
             so = self.acc_size
             for k in range(self.ndim - 1, -1, -1):
                 s.axes[k].n = shape[k]

@@ -26,7 +26,10 @@ from kroton.rewriting.observer import Observer
 from kroton.rewriting.passes import Pass, Selection, register_pass
 from kroton.tensor.advanced_subtensor import AdvancedIncSubtensor, AdvancedIncSubtensor1
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.fused_reduction import FusedReduction
 from kroton.tensor.subtensor import IncSubtensor
+
+_ELEMENTWISE = (Elemwise, FusedReduction)
 
 Choices = Iterable[tuple[int, Any]]
 Announcement = Callable[[Apply], Choices]
@@ -166,9 +169,11 @@ class _Placement:
         return (None, {}) if found is None else (ops[found], {0: found})
 
     def elementwise(self, node: Apply, position: int) -> tuple[Any, dict[int, int]]:
-        """The same for an Elemwise: each of its results over another input of its type."""
+        """The same for an elementwise Op: each result over another input of its type."""
         pattern: dict[int, int] = {}
         order = list(range(len(node.outputs)))
+        if type(node.op) is FusedReduction:
+            order = [k for k in order if node.op.reductions[k] is None]
         if len(order) > 1:
             # New values of shared variables claim the old ones first.
             order.sort(key=lambda k: not self.own(node.outputs[k]))
@@ -180,7 +185,7 @@ class _Placement:
             found = self.best(node, position, out, free)
             if found is not None:
                 pattern[k] = found
-        return Elemwise(node.op.scalar_op, tuple(sorted(pattern.items()))), pattern
+        return replace(node.op, inplace_pattern=tuple(sorted(pattern.items()))), pattern
 
     def take(self, node: Apply, op: Any, pattern: dict[int, int], reason: str) -> list[Variable]:
         """Replace `node` by `op`; return its results."""
@@ -211,7 +216,7 @@ class InPlace(Pass):
         placement = _Placement(fgraph, schedule)
         destroys = any(node.op.destroy_map for node in schedule)
         for position, node in enumerate(schedule):
-            elementwise = type(node.op) is Elemwise
+            elementwise = type(node.op) in _ELEMENTWISE
             if node.op.destroy_map or not (elementwise or type(node.op) in _announced):
                 continue
             started = perf_counter()
@@ -234,9 +239,9 @@ class InPlace(Pass):
 def _alone(memory: _Memory, node: Apply, k: int, root: Variable) -> bool:
     """Whether no input but number k is in the memory of `root`.
 
-    An Elemwise reads an element before it writes it, so that it may have the same input twice.
+    An elementwise Op reads an element before it writes it: it may have the same input twice.
     """
-    same_is_fine = type(node.op) is Elemwise
+    same_is_fine = type(node.op) in _ELEMENTWISE
     for i, var in enumerate(node.inputs):
         if i == k or (same_is_fine and var is node.inputs[k]):
             continue

@@ -21,6 +21,7 @@ from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
 from kroton.tensor.creation import AllocEmpty
 from kroton.tensor.cumulative import CumOp, LinearRecurrence
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.fused_reduction import FusedReduction
 from kroton.tensor.nnet.crossentropy import (
     CrossentropyCategorical1Hot,
     CrossentropyCategorical1HotGrad,
@@ -71,6 +72,20 @@ def order_bound(node, arrays, expected):
     return 2 * terms * eps * magnitude(node, arrays) + np.finfo(expected.dtype).tiny
 
 
+def fused_bound(node, arrays, expected, k):
+    """The terms are exact, their sum or product is not."""
+    op = node.op
+    reduction = op.reductions[k]
+    if reduction is None or reduction.scalar_op.name not in ("add", "mul"):
+        return 0
+    terms = [[None] for _ in node.outputs]
+    inner = op.elementwise.make_node(*node.inputs)
+    inner.op.perform(inner, arrays, terms)
+    size = terms[k][0].size + 4
+    reduction.perform(inner, [np.abs(terms[k][0])], terms)
+    return 2 * size * np.finfo(expected.dtype).eps * terms[0][0] + np.finfo(expected.dtype).tiny
+
+
 def softmax_bound(node, arrays, expected):
     x = arrays[-1] if isinstance(node.op, SoftmaxGrad) else arrays[0]
     eps = np.finfo(expected.dtype).eps
@@ -94,6 +109,7 @@ BOUNDS = {
     Elemwise: (elementwise_bound, "some loops are our own, see bounds.py; NumPy's contiguous "
         "complex products use fused multiply-add, its strided ones do not"),
     CAReduce: (order_bound, OTHER_ORDER),
+    FusedReduction: (fused_bound, OTHER_ORDER),
     CumOp: (order_bound, "complex products may be fused"),
     LinearRecurrence: (order_bound, "NumPy's products of whole rows may be fused"),
     AdvancedIncSubtensor: (order_bound, "complex sums are in another order"),
@@ -115,7 +131,7 @@ BOUNDS = {
 }  # fmt: skip
 
 
-def assert_agree(node, arrays, got, expected):
+def assert_agree(node, arrays, got, expected, k=0):
     """`got` is `expected` bit by bit but for NaN, or within the bound for its Op type."""
     assert got.shape == expected.shape
     if isinstance(node.op, AllocEmpty):
@@ -123,7 +139,8 @@ def assert_agree(node, arrays, got, expected):
     bound = 0
     if expected.dtype.kind in "fc" and type(node.op) in BOUNDS:
         with np.errstate(all="ignore"):
-            bound = BOUNDS[type(node.op)][0](node, arrays, expected)
+            which = (k,) if type(node.op) is FusedReduction else ()
+            bound = BOUNDS[type(node.op)][0](node, arrays, expected, *which)
     if np.ndim(bound) == 0 and bound == 0:
         np.testing.assert_array_equal(got, expected)
         return
@@ -264,14 +281,14 @@ def check(draw, op_type):
     assert certain in (True, None)
     results = kernel(*arrays)
     assert_honest(node, arrays, before, results)
-    for got, wanted in zip(results, expected, strict=True):
-        assert_agree(node, values, got, wanted)
+    for k, (got, wanted) in enumerate(zip(results, expected, strict=True)):
+        assert_agree(node, values, got, wanted, k)
     offered = [draw(buffers(wanted)) for wanted in expected]
     note(f"offered {[None if b is None else (b.dtype.name, b.shape, b.strides) for b in offered]}")
     results = kernel(*second, outputs=offered)
     assert_honest(node, second, before, results)
-    for got, wanted in zip(results, expected, strict=True):
-        assert_agree(node, values, got, wanted)
+    for k, (got, wanted) in enumerate(zip(results, expected, strict=True)):
+        assert_agree(node, values, got, wanted, k)
 
 
 # ---- the property

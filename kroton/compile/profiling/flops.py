@@ -41,6 +41,13 @@ def _elements(shapes: list[Shape]) -> int:
     return max((prod(shape) for shape in shapes), default=0)
 
 
+def _broadcast(shapes: list[Shape]) -> Shape:
+    """The common shape of arrays aligned at the right; an extent of 1 stretches."""
+    ndim = max((len(shape) for shape in shapes), default=0)
+    padded = [(1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(0 if 0 in extents else max(extents) for extents in zip(*padded))
+
+
 def _register_known() -> None:
     """Register the package's Ops; put off until asked, since importing them takes time."""
     from kroton.scalar.composite import Composite
@@ -48,6 +55,7 @@ def _register_known() -> None:
     from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
     from kroton.tensor.cumulative import CumOp
     from kroton.tensor.elemwise import Elemwise
+    from kroton.tensor.fused_reduction import FusedReduction
     from kroton.tensor.nnet.crossentropy import (
         CrossentropySoftmax1HotGrad,
         CrossentropySoftmaxArgmax1Hot,
@@ -70,6 +78,11 @@ def _register_known() -> None:
     @flops_of(CAReduce, CumOp, Argmax)
     def reduction(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
         return prod(inputs[0])
+
+    @flops_of(FusedReduction)
+    def fused(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
+        reduced = sum(r is not None for r in op.reductions)
+        return float((len(op.program.instructions) + reduced) * prod(_broadcast(inputs)))
 
     @flops_of(Dot, Dot22, Dot22Scalar)
     def product(op: Any, inputs: list[Shape], outputs: list[Shape]) -> float:
