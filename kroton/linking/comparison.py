@@ -46,7 +46,7 @@ def ComparingKernel(kernel: Kernel, reference: Kernel, node: Apply) -> Kernel:
 
 def _computes_in_single(node: Apply) -> bool:
     """Whether a fused Apply casts to single precision on its way to something wider."""
-    operation = getattr(node.op, "scalar_op", None)
+    operation = getattr(node.op, "scalar_op", getattr(node.op, "program", None))
     if type(operation) is not Composite:
         return False
     single = {"float32", "complex64"}
