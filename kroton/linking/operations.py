@@ -12,6 +12,7 @@ from kroton import scalar
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.trace import Trace
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.fused_reduction import FusedReduction
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Operation:
 
 
 def operations(node: Apply) -> list[Operation]:
-    """The steps of an elementwise Apply; none of any other."""
-    if not isinstance(node.op, Elemwise):
+    """The steps of an elementwise Apply, reduced or not; none of any other."""
+    if not isinstance(node.op, (Elemwise, FusedReduction)):
         return []
     texts = [_named(v) for v in node.inputs]
-    whole = node.op.scalar_op
+    whole: Any = node.op.program if isinstance(node.op, FusedReduction) else node.op.scalar_op
     if isinstance(whole, scalar.Composite):
         steps = [(step.op, step.inputs) for step in whole.instructions]
     else:

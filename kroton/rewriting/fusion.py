@@ -114,7 +114,8 @@ def fuse(nodes: list[Apply], results: list[Result]) -> list[Variable]:
     composite = scalar.Composite(len(inputs), tuple(instructions), outputs)
     op: Any = Elemwise(composite)
     if any(node is not None for _, node in results):
-        op = FusedReduction(composite, tuple(node and node.op for _, node in results))
+        reductions = tuple(None if node is None else node.op for _, node in results)
+        op = FusedReduction(composite, reductions)
     made: Any = op(*inputs, return_list=True)
     made[0].owner.tag.traces = [node.trace for node in nodes]
     return made  # type: ignore[no-any-return]

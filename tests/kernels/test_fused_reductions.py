@@ -100,6 +100,8 @@ def test_extents_that_disagree_are_an_error():
     fused, _ = both([v, w], T.sum(T.exp(v * w)))
     with pytest.raises(ValueError, match="input 1 has 4 elements"):
         kernel_of(fused)(np.zeros(3), np.zeros(4))
+    with pytest.raises(ValueError, match=r"It computes mul\(v, w\), of operands with the shapes"):
+        fused(np.zeros(3), np.zeros(4))
 
 
 def test_a_result_that_is_not_reduced_has_memory_of_its_own():
