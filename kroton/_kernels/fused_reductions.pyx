@@ -9,7 +9,8 @@ Blocks are cut along one dimension, those behind it are whole. A floating sum ov
 a cut goes through is the sum of two halves, each of them cut on (halves of a multiple of eight, as
 the pairwise sum of a whole row is taken), so that a sum over contiguous rows has the bits that it
 has without fusion. Everywhere else partial results are added up block by block: the error of a sum
-of n terms grows with n over the block's rows, and with the logarithm of those.
+of n terms grows with n over the block's rows, and with the logarithm of those. Large work is
+halved along its first dimension into parts for several threads, whatever their number is.
 """
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
@@ -26,6 +27,7 @@ from kroton._kernels.reductions cimport (
     ReduceKernel, Sweep, arranged, combine, convert, sweep,
 )
 from kroton._kernels.tile cimport ElementwiseKernel
+from kroton._kernels.workers cimport WORTH_A_THREAD, share
 
 from kroton._kernels.reductions import ReduceKernel as _ReduceKernel
 from kroton._kernels.tile import ElementwiseKernel as _ElementwiseKernel
@@ -43,6 +45,10 @@ cdef enum:
     GAP = 192               # keeps the results of a block from sharing addresses modulo 4096
     TABLE = 768             # strides that need no allocation
     WORTH_RELEASING = 1 << 14
+    DEPTH = 4               # of halving for threads
+    MOST_PARTS = 16
+    LEAST_ROWS = 16         # of a part
+    MOST_PRIVATE = 1 << 16  # bytes of a part's own accumulators
 
 
 cdef struct Task:
@@ -54,6 +60,9 @@ cdef struct Task:
     bint odd            # whether halves are those of complex numbers
     char by_halves[MAX_RESULTS]
     intp rows           # of a block, at most
+    intp elements       # of a block, at most
+    int depth           # how often the first dimension is halved for threads
+    intp length         # the extent of the first dimension, or of a part of it
     intp *extents
     intp *strides       # strides[d * n_all + k] is array k's in dimension d
     char **base         # where each array starts at the present position
@@ -251,7 +260,7 @@ cdef class FusedReductionKernel(Kernel):
                     first = kernel.empty
                 convert(&kernel.copy, first, 0, acc[r], kernel.acc_size, count[r])
             if size:
-                self.compute(cells, inputs, shape, acc, size)
+                self.compute(cells, inputs, shape, acc, count, size)
             for r in range(self.n_reductions):
                 kernel = <ReduceKernel> self.kernels[r]
                 if kernel.cast_out.function != NULL:
@@ -272,31 +281,49 @@ cdef class FusedReductionKernel(Kernel):
         return 0
 
     cdef int compute(
-        self, PyObject **cells, PyObject **inputs, intp *shape, char **acc, intp size
+        self, PyObject **cells, PyObject **inputs, intp *shape, char **acc, intp *count, intp size
     ) except -1:
         """Fill the accumulators and the results that are not reduced."""
-        cdef intp table_stack[TABLE]
-        cdef char scratch_stack[SCRATCH + MAX_RESULTS * GAP]
-        cdef intp *table = table_stack
-        cdef char *scratch = scratch_stack
+        cdef intp stack[TABLE]
+        cdef intp *table = stack
         cdef Task task
-        cdef Task *t = &task
+        cdef intp needed = self.n_in + self.program.n_out + self.n_reductions
+        cdef int result
+        needed = (needed + 1) * (self.ndim + 1) + needed
+        if needed > TABLE:
+            table = <intp *> malloc(needed * sizeof(intp))
+            if table == NULL:
+                raise MemoryError()
+        try:
+            self.prepare(&task, table, cells, inputs, shape, acc)
+            if self.may_be_cut(&task, count, size):
+                self.in_parts(&task, acc, count)
+                return 0
+            if size * self.program.n_instructions > WORTH_RELEASING:
+                with nogil:
+                    result = self.rows_from(&task, 0, task.extents[0], acc)
+            else:
+                result = self.rows_from(&task, 0, task.extents[0], acc)
+            if result < 0:
+                raise MemoryError()
+        finally:
+            if table != stack:
+                free(table)
+        return 0
+
+    cdef void prepare(
+        self, Task *t, intp *table, PyObject **cells, PyObject **inputs, intp *shape, char **acc
+    ):
+        """Fill in the task as a whole: all but `length`, `local` and where scratch is."""
         cdef PyObject *array
-        cdef int k, d, r, axis, result
-        cdef intp bytes, rows, inner = 1, step
+        cdef int k, d, r, axis
+        cdef intp rows, inner = 1, step
         cdef ReduceKernel kernel
         t.n = self.n_in + self.program.n_out
         t.n_all = t.n + self.n_reductions
-        # Behind the table lie bases, extents, and what one block needs.
-        bytes = (t.n_all + t.n + 2) * (self.ndim + 2) + 2 * t.n_all + 8
-        if bytes > TABLE:
-            table = <intp *> malloc(bytes * sizeof(intp))
-            if table == NULL:
-                raise MemoryError()
         t.strides = table
         t.extents = t.strides + t.n_all * (self.ndim + 1)
         t.base = <char **> (t.extents + self.ndim + 1)
-        t.local = <intp *> (t.base + t.n_all)
         t.nd = 0
         for d in range(self.ndim):
             if shape[d] == 1:
@@ -341,6 +368,7 @@ cdef class FusedReductionKernel(Kernel):
             inner *= t.extents[t.cut]
             t.cut -= 1
         t.rows = rows // inner
+        t.elements = min(rows, inner * min(t.rows, t.extents[t.cut]))
         t.halving = t.odd = False
         for r in range(self.n_reductions):
             kernel = <ReduceKernel> self.kernels[r]
@@ -356,32 +384,117 @@ cdef class FusedReductionKernel(Kernel):
             if t.by_halves[r]:
                 t.halving = True
                 t.odd = cnp.PyTypeNum_ISCOMPLEX(kernel.acc_type)
-        rows = min(rows, inner * min(t.rows, t.extents[t.cut]))
-        bytes = self.scratch_bytes * rows + self.n_scratch * GAP + 64
+
+    cdef bint may_be_cut(self, Task *t, intp *count, intp size) noexcept:
+        """Set how often the first dimension is halved for several threads; whether it is."""
+        cdef intp work = size * self.program.n_instructions
+        cdef intp private = 0
+        cdef int r
+        t.depth = 0
+        while (
+            t.depth < DEPTH and work >> (t.depth + 1) >= WORTH_A_THREAD
+            and t.extents[0] >> (t.depth + 1) >= LEAST_ROWS
+        ):
+            t.depth += 1
+        if t.depth == 0 or self.program.may_raise:
+            return False
+        for r in range(self.n_reductions):
+            if t.strides[t.n + r] == 0:
+                private += count[r] * VALUE
+        return private <= MOST_PRIVATE
+
+    cdef int in_parts(self, Task *t, char **acc, intp *count) except -1:
+        """Halves of halves of the first dimension, by several threads.
+
+        A reduction over that dimension goes to an accumulator for each part; these are combined
+        as the halves are. How the work is cut does not depend on the number of threads.
+        """
+        cdef Shared shared
+        cdef ReduceKernel kernel
+        cdef intp bytes = 0, offset = 0
+        cdef char *private
+        cdef int r, part, parts = 1 << t.depth, step
+        shared.kernel = <void *> self
+        shared.task = t
+        shared.result = 0
+        halves(t, 0, t.extents[0], t.depth, shared.begin, shared.rows, 0)
+        for r in range(self.n_reductions):
+            if t.strides[t.n + r] == 0:
+                bytes += (count[r] * self.sweeps[r].acc_size + 63) // 64 * 64
+        private = <char *> malloc(bytes * parts + 64)
+        if private == NULL:
+            raise MemoryError()
+        for r in range(self.n_reductions):
+            kernel = <ReduceKernel> self.kernels[r]
+            for part in range(parts):
+                shared.acc[part][r] = acc[r]
+                if t.strides[t.n + r] == 0:
+                    shared.acc[part][r] = private + part * bytes + offset
+                    convert(
+                        &kernel.copy, kernel.neutral, 0, shared.acc[part][r], kernel.acc_size,
+                        count[r],
+                    )
+            if t.strides[t.n + r] == 0:
+                offset += (count[r] * kernel.acc_size + 63) // 64 * 64
+        with nogil:
+            share(run_part, &shared, parts)
+        for r in range(self.n_reductions):
+            if t.strides[t.n + r] != 0:
+                continue
+            kernel = <ReduceKernel> self.kernels[r]
+            step = 1
+            while step < parts:
+                for part in range(0, parts, 2 * step):
+                    combine(
+                        &kernel.joined, kernel.acc_size, shared.acc[part + step][r],
+                        shared.acc[part][r], count[r],
+                    )
+                step *= 2
+            combine(&kernel.joined, kernel.acc_size, shared.acc[0][r], acc[r], count[r])
+        free(private)
+        if shared.result < 0:
+            raise MemoryError()
+        return 0
+
+    cdef int rows_from(self, const Task *whole, intp begin, intp rows, char **acc) noexcept nogil:
+        """Some rows of the first dimension, reduced into `acc`; -1 if there is no memory."""
+        cdef intp table_stack[TABLE]
+        cdef char scratch_stack[SCRATCH + MAX_RESULTS * GAP]
+        cdef intp *table = table_stack
+        cdef char *scratch = scratch_stack
+        cdef Task own = whole[0]
+        cdef Task *t = &own
+        cdef intp bytes
+        cdef int k, d = 0, result
+        bytes = (t.n + 1) * (t.nd + 1) + t.n + t.n_all
+        if bytes > TABLE:
+            table = <intp *> malloc(bytes * sizeof(intp))
+            if table == NULL:
+                return -1
+        bytes = self.scratch_bytes * t.elements + self.n_scratch * GAP + 64
         if bytes > SCRATCH + MAX_RESULTS * GAP:
             scratch = <char *> malloc(bytes)
             if scratch == NULL:
                 if table != table_stack:
                     free(table)
-                raise MemoryError()
-        d = 0
+                return -1
+        t.length = rows
+        t.base = <char **> table
+        t.local = table + t.n_all
+        for k in range(t.n_all):
+            t.base[k] = whole.base[k] if k < t.n else acc[k - t.n]
+            t.base[k] += begin * t.strides[k]
         for k in range(self.program.n_out):
             if self.plain[k] < 0:
-                step = (self.offset[k] * rows + 63) // 64 * 64 + d * GAP
-                t.base[self.n_in + k] = scratch + (64 - <size_t> scratch % 64) + step
+                bytes = (self.offset[k] * t.elements + 63) // 64 * 64 + d * GAP
+                t.base[self.n_in + k] = scratch + (64 - <size_t> scratch % 64) + bytes
                 d += 1
-        if size * self.program.n_instructions > WORTH_RELEASING:
-            with nogil:
-                result = self.everything(t)
-        else:
-            result = self.everything(t)
+        result = self.everything(t)
         if scratch != scratch_stack:
             free(scratch)
         if table != table_stack:
             free(table)
-        if result < 0:
-            raise MemoryError()
-        return 0
+        return result
 
     cdef inline PyObject *array_of(self, PyObject **cells, PyObject **inputs, int k) noexcept:
         """The array of an input or an output of the program, NULL for one in scratch."""
@@ -393,6 +506,7 @@ cdef class FusedReductionKernel(Kernel):
     cdef int everything(self, Task *t) noexcept nogil:
         """All blocks at every position of the dimensions before the cut."""
         cdef intp counter[MAX_DIMS]
+        cdef intp extent
         cdef int d, k
         for d in range(t.cut):
             counter[d] = 0
@@ -404,17 +518,18 @@ cdef class FusedReductionKernel(Kernel):
                 counter[d] += 1
                 for k in range(t.n_all):
                     t.base[k] += t.strides[d * t.n_all + k]
-                if counter[d] < t.extents[d]:
+                extent = t.length if d == 0 else t.extents[d]
+                if counter[d] < extent:
                     break
                 for k in range(t.n_all):
-                    t.base[k] -= t.strides[d * t.n_all + k] * t.extents[d]
+                    t.base[k] -= t.strides[d * t.n_all + k] * extent
                 counter[d] = 0
                 d -= 1
             if d < 0:
                 return 0
 
     cdef int along_the_cut(self, Task *t) noexcept nogil:
-        cdef intp begin = 0, length = t.extents[t.cut]
+        cdef intp begin = 0, length = t.length if t.cut == 0 else t.extents[t.cut]
         cdef char partial[VALUE * MAX_RESULTS]
         cdef int r
         if t.halving:
@@ -422,7 +537,7 @@ cdef class FusedReductionKernel(Kernel):
                 return -1
             for r in range(self.n_reductions):
                 if t.by_halves[r]:
-                    combine(&self.sweeps[r], partial + VALUE * r, t.base[t.n + r])
+                    self.add_up(r, partial, t.base[t.n + r])
             return 0
         while begin < length:
             if self.block(t, begin, min(t.rows, length - begin), NULL) < 0:
@@ -440,17 +555,18 @@ cdef class FusedReductionKernel(Kernel):
                 if t.by_halves[r]:
                     memcpy(partial + VALUE * r, self.sweeps[r].neutral, self.sweeps[r].acc_size)
             return self.block(t, begin, rows, partial)
-        half = (rows - rows % 8) // 2 if t.odd else rows // 2 - rows // 2 % 8
-        if half == 0:
-            half = rows // 2
+        half = half_of(t, rows)
         if self.by_halves(t, begin, half, partial) < 0:
             return -1
         if self.by_halves(t, begin + half, rows - half, right) < 0:
             return -1
         for r in range(self.n_reductions):
             if t.by_halves[r]:
-                combine(&self.sweeps[r], right + VALUE * r, partial + VALUE * r)
+                self.add_up(r, right, partial + VALUE * r)
         return 0
+
+    cdef inline void add_up(self, int r, char *partials, char *acc) noexcept nogil:
+        combine(&self.sweeps[r].op, self.sweeps[r].acc_size, partials + VALUE * r, acc, 1)
 
     cdef int block(self, Task *t, intp begin, intp rows, char *partial) noexcept nogil:
         """Run the program on some rows of the cut dimension and reduce what it gives."""
@@ -509,6 +625,55 @@ cdef class FusedReductionKernel(Kernel):
             s.nd = arranged(s.axes, s.nd, &x)
             sweep(&s, x, acc)
         return 0
+
+
+cdef intp half_of(const Task *t, intp rows) noexcept nogil:
+    """Where NumPy's pairwise sum cuts so many terms in two, if they are enough."""
+    cdef intp half = (rows - rows % 8) // 2 if t.odd else rows // 2 - rows // 2 % 8
+    return half if half > 0 else rows // 2
+
+
+# -- in several threads -----------------------------------------------------------------------------
+
+cdef struct Shared:
+    void *kernel
+    const Task *task
+    intp begin[MOST_PARTS]
+    intp rows[MOST_PARTS]
+    char *acc[MOST_PARTS][MAX_RESULTS]
+    int result
+
+
+cdef int halves(
+    const Task *t, intp begin, intp rows, int depth, intp *begins, intp *lengths, int n
+) noexcept nogil:
+    """The parts after halving `depth` times, in order; how many there are with the `n` before."""
+    cdef intp half
+    if depth == 0:
+        begins[n] = begin
+        lengths[n] = rows
+        return n + 1
+    half = half_of(t, rows)
+    n = halves(t, begin, half, depth - 1, begins, lengths, n)
+    return halves(t, begin + half, rows - half, depth - 1, begins, lengths, n)
+
+
+cdef int rows_from(
+    FusedReductionKernel kernel, const Task *whole, intp begin, intp rows, char **acc
+) noexcept nogil:
+    return kernel.rows_from(whole, begin, rows, acc)
+
+
+# A task has no reference of its own to the kernel; its caller has one.
+ctypedef int (*RowsFrom)(void *, const Task *, intp, intp, char **) noexcept nogil
+
+
+cdef void run_part(void *context, int part) noexcept nogil:
+    cdef Shared *shared = <Shared *> context
+    if (<RowsFrom> rows_from)(
+        shared.kernel, shared.task, shared.begin[part], shared.rows[part], shared.acc[part]
+    ) < 0:
+        shared.result = -1
 
 
 cdef void merge(Task *t) noexcept nogil:

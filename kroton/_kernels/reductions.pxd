@@ -27,7 +27,9 @@ cdef struct Sweep:
 cdef void convert(
     const Loop *loop, const char *x, cnp.npy_intp si, char *out, cnp.npy_intp so, cnp.npy_intp n
 ) noexcept nogil
-cdef void combine(const Sweep *s, char *x, char *acc) noexcept nogil
+cdef void combine(
+    const Loop *op, size_t size, char *x, char *acc, cnp.npy_intp n
+) noexcept nogil
 cdef int arranged(Axis *axes, int nd, char **x) noexcept nogil
 cdef void sweep(const Sweep *s, char *x, char *acc) noexcept nogil
 
@@ -38,6 +40,7 @@ cdef class ReduceKernel(Kernel):
     cdef readonly tuple axes
     cdef readonly int in_type, acc_type, out_type, ndim
     cdef Loop op, cast_in, cast_out, copy
+    cdef Loop joined    # the operation on two results
     cdef size_t acc_size
     cdef char neutral[16]
     cdef char empty[16]

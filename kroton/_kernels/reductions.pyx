@@ -47,9 +47,16 @@ cdef inline void accumulate(
     s.op.function(args, &n, steps, s.op.data)
 
 
-cdef void combine(const Sweep *s, char *x, char *acc) noexcept nogil:
-    """`acc = op(acc, x)` for two values in the accumulator's dtype."""
-    accumulate(s, x, 0, acc, 0, 1)
+cdef void combine(
+    const Loop *op, size_t size, char *x, char *acc, cnp.npy_intp n
+) noexcept nogil:
+    """`acc[k] = op(acc[k], x[k])` for contiguous results of `size` bytes each."""
+    cdef char *args[3]
+    cdef cnp.npy_intp steps[3]
+    args[0] = args[2] = acc
+    args[1] = x
+    steps[0] = steps[1] = steps[2] = <cnp.npy_intp> size
+    op.function(args, &n, steps, op.data)
 
 
 cdef void convert(
@@ -291,6 +298,11 @@ cdef class ReduceKernel(Kernel):
             direct
             or find(own, (acc_typenum, acc_typenum), acc_typenum, None, &self.op)
             or find(name, (acc_typenum, acc_typenum), acc_typenum, ufunc, &self.op)
+        ):
+            raise LookupError(f"{name} has no loop for {dtype}")
+        if not (
+            find(own, (acc_typenum, acc_typenum), acc_typenum, None, &self.joined)
+            or find(name, (acc_typenum, acc_typenum), acc_typenum, ufunc, &self.joined)
         ):
             raise LookupError(f"{name} has no loop for {dtype}")
         if not find("identity", (acc_typenum,), acc_typenum, None, &self.copy):

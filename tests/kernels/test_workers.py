@@ -23,6 +23,14 @@ EXPRESSIONS = {
     "softmax": (T.nnet.softmax(M), (801, 700)),
     "softmax by columns": (T.nnet.softmax(M, axis=0), (801, 700)),
     "logsoftmax": (T.nnet.logsoftmax(M), (801, 700)),
+    "a reduced program": (T.sum(T.exp(-T.sqr(M))), (2, N)),
+    "a program reduced by rows": (T.sum(T.exp(M) * M, axis=1), (5000, 77)),
+    "a program reduced by columns": (T.max(T.exp(M) - M, axis=0), (5000, 77)),
+    "a program of few long rows": (T.sum(T.exp(M) * M, axis=1), (3, N)),
+    "sums over columns and over all": (
+        T.sum(T.exp(M), axis=0) + T.sum(T.exp(M) - M) + T.sum(T.exp(M) * M, axis=0),
+        (N, 5),
+    ),
 }
 
 
