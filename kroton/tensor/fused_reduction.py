@@ -77,11 +77,6 @@ class FusedReduction(Op):
             for r in self.reductions
         ]
 
-    def unfused(self, *inputs: Any) -> list[Any]:
-        """The outputs as an Elemwise and reductions of it."""
-        elements = self.elementwise(*inputs, return_list=True)
-        return [v if r is None else r(v) for v, r in zip(elements, self.reductions)]
-
     def L_op(
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
     ) -> Sequence[Any]:

@@ -22,6 +22,7 @@ from kroton.graph.traversal import ancestors, clone_replace
 from kroton.linking.kernels import registered, select_kernel
 from kroton.printing import debugprint
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.fused_reduction import FusedReduction
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,18 @@ class ApplyCase(Case):
         return replace(self, inputs=list(values))
 
     def parts(self) -> Iterator[Case]:
-        """Each instruction of a fused Apply by itself."""
+        """Each instruction of a fused Apply by itself, then each reduction."""
         op = self.node.op
-        if not isinstance(op, Elemwise) or not isinstance(op.scalar_op, scalar.Composite):
+        program = op.program if isinstance(op, FusedReduction) else getattr(op, "scalar_op", None)
+        if not isinstance(op, (Elemwise, FusedReduction)) or type(program) is not scalar.Composite:
             return
         variables: list[Any] = list(self.node.inputs)
-        for instruction in op.scalar_op.instructions:
+        for instruction in program.instructions:
             variables.append(Elemwise(instruction.op)(*[variables[k] for k in instruction.inputs]))
+        if isinstance(op, FusedReduction):
+            for register, reduction in zip(program.outputs, op.reductions):
+                if reduction is not None:
+                    variables.append(reduction(variables[register]))
         steps = variables[len(self.node.inputs) :]
         values = [*self.inputs, *interpret(self.node.inputs, steps)(*self.inputs)]
         known = dict(zip(variables, values))

@@ -21,6 +21,8 @@ from faults.rules import unary
 import kroton
 import kroton.tensor as T
 from kroton.compile.debugmode import BadOptimization, BadThunkOutput, DebugModeError, reproduce
+from kroton.compile.debugmode.application import Checks
+from kroton.compile.debugmode.minimize import ApplyCase
 
 MODULE = """
 import numpy as np
@@ -191,3 +193,14 @@ def test_nothing_is_saved_where_no_directory_is_given() -> None:
         error = error_of(fault.build, directory="")
     assert error.path is None
     assert "reproduce" not in str(error)
+
+
+def test_a_fused_reduction_is_taken_to_its_parts() -> None:
+    x = T.dmatrix("x")
+    program = kroton.function([x], T.sum(T.sqr(T.exp(x)) - x, axis=0)).maker.fgraph.toposort()
+    (node,) = program
+    case = ApplyCase.of(node, [np.ones((2, 3))], BadThunkOutput, Checks())
+    parts = list(case.parts())
+    assert [part.node.op.name for part in parts] == ["exp", "sqr", "sub", "Sum"]
+    assert not any(part.fails() for part in parts)
+    np.testing.assert_allclose(parts[-1].values()[0], np.full((2, 3), np.e**2 - 1))
