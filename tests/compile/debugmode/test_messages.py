@@ -61,8 +61,8 @@ def _in_fortran_order(inputs: list[Any], storage: list[list[Any]]) -> None:
 def test_strides_that_differ_are_ignored_warned_of_or_refused(level: int) -> None:
     said: Any = {
         0: nullcontext(),
-        1: pytest.warns(UserWarning, match="strides .* from perform"),
-        2: pytest.raises(BadThunkOutput, match="strides .* from perform"),
+        1: pytest.warns(UserWarning, match=r"strides .* from perform"),
+        2: pytest.raises(BadThunkOutput, match=r"strides .* from perform"),
     }
     x = T.dmatrix("x")
     mode = kroton.DebugMode(directory="", require_matching_strides=level)
