@@ -151,3 +151,19 @@ MODELS: dict[str, Callable[[Library], Step]] = {
     "attention": attention,
 }
 """Each model by name."""
+
+
+def _normal(*shape: int) -> Any:
+    return np.random.default_rng(sum(shape)).normal(scale=0.1, size=shape)
+
+
+DATA: dict[str, Callable[[], list[Any]]] = {
+    "logistic_regression": lambda: [_normal(64, 10), np.ones(64)],
+    "mlp": lambda: [_normal(64, 20), np.arange(64) % 5],
+    "batch_normalisation": lambda: [_normal(64, 20), _normal(64, 30)],
+    "naive_crossentropy": lambda: [_normal(64, 20), np.eye(5)[np.arange(64) % 5]],
+    "gaussian": lambda: [_normal(64, 8)],
+    "mixture": lambda: [_normal(64)],
+    "attention": lambda: [_normal(64, 16), _normal(64, 16)],
+}
+"""Arguments for one step of each model."""
