@@ -222,6 +222,13 @@ UNARY(isinf_f8, f8, b1, fabs(a) == INFINITY)
 UNARY(isinf_c8, c8, b1, fabsf(a.re) == INFINITY || fabsf(a.im) == INFINITY)
 UNARY(isinf_c16, c16, b1, fabs(a.re) == INFINITY || fabs(a.im) == INFINITY)
 
+UNARY(isfinite_f4, f4, b1, fabsf(a) < INFINITY)
+UNARY(isfinite_f8, f8, b1, fabs(a) < INFINITY)
+UNARY(isfinite_c8, c8, b1, fabsf(a.re) < INFINITY && fabsf(a.im) < INFINITY)
+UNARY(isfinite_c16, c16, b1, fabs(a.re) < INFINITY && fabs(a.im) < INFINITY)
+UNARY(signbit_f4, f4, b1, signbit(a) != 0)
+UNARY(signbit_f8, f8, b1, signbit(a) != 0)
+
 /* -- functions of a real number --------------------------------------------------------------------- */
 
 UNARY(round_away_loop_f4, f4, f4, round_away_f32(a))
@@ -314,6 +321,9 @@ const kroton_loop JOIN(kroton_loops_, KROTON_ISA)[] = {
     ROW_FLOATS("neg", neg)
     ROW_TESTS("isnan", isnan)
     ROW_TESTS("isinf", isinf)
+    ROW_TESTS("isfinite", isfinite)
+    ROW1("signbit", NPY_FLOAT32, NPY_BOOL, signbit_f4)
+    ROW1("signbit", NPY_FLOAT64, NPY_BOOL, signbit_f8)
     ROW_FLOATS("round_half_away_from_zero", round_away_loop)
     ROW_FLOATS("sigmoid", sigmoid_loop)
     ROW_FLOATS("softplus", softplus_loop)

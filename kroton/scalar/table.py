@@ -34,6 +34,8 @@ __all__ = [
     "arctan",
     "arctan2",
     "arctanh",
+    "bitwise_count",
+    "cbrt",
     "ceil",
     "clip",
     "conj",
@@ -47,18 +49,26 @@ __all__ = [
     "exp",
     "exp2",
     "expm1",
+    "float_power",
     "floor",
+    "fmax",
+    "fmin",
+    "fmod",
     "gamma",
     "gammaln",
+    "gcd",
     "ge",
     "gt",
+    "heaviside",
     "hypot",
     "identity",
     "imag",
     "int_div",
     "invert",
+    "isfinite",
     "isinf",
     "isnan",
+    "lcm",
     "le",
     "left_shift",
     "log",
@@ -66,6 +76,11 @@ __all__ = [
     "log2",
     "log10",
     "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
     "lt",
     "maximum",
     "minimum",
@@ -73,6 +88,7 @@ __all__ = [
     "mul",
     "neg",
     "neq",
+    "nextafter",
     "or_",
     "pow",
     "psi",
@@ -85,6 +101,7 @@ __all__ = [
     "second",
     "sgn",
     "sigmoid",
+    "signbit",
     "sin",
     "sinh",
     "softplus",
@@ -135,6 +152,13 @@ sqrt = _ufunc("sqrt", np.sqrt)
 reciprocal = _ufunc("reciprocal", np.reciprocal, rule=alike("fc", floating=True))
 copysign = _ufunc("copysign", np.copysign)
 hypot = _ufunc("hypot", np.hypot, commutative=True)
+cbrt = _ufunc("cbrt", np.cbrt)
+fmod = _ufunc("fmod", np.fmod)
+float_power = _ufunc("float_power", np.float_power)
+gcd = _ufunc("gcd", np.gcd, commutative=True, associative=True)
+lcm = _ufunc("lcm", np.lcm, commutative=True)
+heaviside = _ufunc("heaviside", np.heaviside)
+nextafter = _ufunc("nextafter", np.nextafter)
 
 # Exponentials and logarithms.
 exp = _ufunc("exp", np.exp)
@@ -145,6 +169,7 @@ log2 = _ufunc("log2", np.log2)
 log10 = _ufunc("log10", np.log10)
 log1p = _ufunc("log1p", np.log1p)
 logaddexp = _ufunc("logaddexp", np.logaddexp, commutative=True)
+logaddexp2 = _ufunc("logaddexp2", np.logaddexp2, commutative=True)
 sigmoid = _real_analysis("sigmoid", reference.sigmoid)
 softplus = _real_analysis("softplus", reference.softplus)
 
@@ -192,10 +217,20 @@ gt = _ufunc("gt", np.greater)
 ge = _ufunc("ge", np.greater_equal)
 isnan = _ufunc("isnan", np.isnan)
 isinf = _ufunc("isinf", np.isinf)
+isfinite = _ufunc("isfinite", np.isfinite)
+signbit = _ufunc("signbit", np.signbit)
 maximum = _ufunc("maximum", np.maximum, commutative=True, associative=True)
 minimum = _ufunc("minimum", np.minimum, commutative=True, associative=True)
+fmax = _ufunc("fmax", np.fmax, commutative=True, associative=True)
+fmin = _ufunc("fmin", np.fmin, commutative=True, associative=True)
 clip = _own("clip", 3, reference.clip, alike("biuf"))
 switch = _own("switch", 3, reference.switch, switch_rule)
+
+# Logic: any number but zero is true.
+logical_and = _ufunc("logical_and", np.logical_and, commutative=True)
+logical_or = _ufunc("logical_or", np.logical_or, commutative=True)
+logical_xor = _ufunc("logical_xor", np.logical_xor, commutative=True)
+logical_not = _ufunc("logical_not", np.logical_not)
 
 # Bits; on bool these are the logical operations.
 and_ = _ufunc("and_", np.bitwise_and, commutative=True, associative=True, identity=-1)
@@ -204,6 +239,7 @@ xor = _ufunc("xor", np.bitwise_xor, commutative=True, associative=True, identity
 invert = _ufunc("invert", np.invert)
 left_shift = _ufunc("left_shift", np.left_shift)
 right_shift = _ufunc("right_shift", np.right_shift)
+bitwise_count = _ufunc("bitwise_count", np.bitwise_count)
 
 # Special functions.
 erf = _real_analysis("erf", reference.special("erf"))

@@ -77,6 +77,11 @@ GRADIENTS: dict[str, tuple[Rule, ...]] = {
         lambda a, b, z, g: g * (a / _away_from_zero(z)),
         lambda a, b, z, g: g * (b / _away_from_zero(z)),
     ),
+    "cbrt": (lambda x, z, g: g / (3 * T.sqr(z)),),
+    "fmod": (lambda a, b, z, g: g, lambda a, b, z, g: -(g * T.trunc(a / b))),
+    "float_power": (_pow_by_base, _pow_by_exponent),
+    "heaviside": (_zero, lambda a, b, z, g: T.switch(T.eq(a, 0), g, 0)),
+    "nextafter": (lambda a, b, z, g: g, _zero),
     # exponentials and logarithms
     "exp": (lambda x, z, g: g * z,),
     "exp2": (lambda x, z, g: g * (_LN2 * z),),
@@ -88,6 +93,10 @@ GRADIENTS: dict[str, tuple[Rule, ...]] = {
     "logaddexp": (
         lambda a, b, z, g: g * T.sigmoid(a - b),
         lambda a, b, z, g: g * T.sigmoid(b - a),
+    ),
+    "logaddexp2": (
+        lambda a, b, z, g: g * T.sigmoid(_LN2 * (a - b)),
+        lambda a, b, z, g: g * T.sigmoid(_LN2 * (b - a)),
     ),
     "sigmoid": (lambda x, z, g: g * z * (1 - z),),
     "softplus": (lambda x, z, g: g * T.sigmoid(x),),
@@ -125,6 +134,14 @@ GRADIENTS: dict[str, tuple[Rule, ...]] = {
         lambda a, b, z, g: T.switch(T.le(a, b), g, 0),
         lambda a, b, z, g: T.switch(T.le(a, b), 0, g),
     ),
+    "fmax": (
+        lambda a, b, z, g: T.switch(T.or_(T.ge(a, b), T.isnan(b)), g, 0),
+        lambda a, b, z, g: T.switch(T.or_(T.ge(a, b), T.isnan(b)), 0, g),
+    ),
+    "fmin": (
+        lambda a, b, z, g: T.switch(T.or_(T.le(a, b), T.isnan(b)), g, 0),
+        lambda a, b, z, g: T.switch(T.or_(T.le(a, b), T.isnan(b)), 0, g),
+    ),
     "clip": (
         lambda x, lo, hi, z, g: T.switch(T.and_(T.ge(x, lo), T.le(x, hi)), g, 0),
         lambda x, lo, hi, z, g: T.switch(T.and_(T.lt(x, lo), T.le(lo, hi)), g, 0),
@@ -158,6 +175,7 @@ HOLOMORPHIC = frozenset(
         "mul",
         "true_div",
         "pow",
+        "float_power",
         "neg",
         "sqr",
         "sqrt",

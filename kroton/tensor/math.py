@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kroton import scalar
+from kroton.scalar.promotion import to_float
 from kroton.tensor.elemwise import Elemwise, cast
 
 elementwise: dict[str, Elemwise] = {}
@@ -131,6 +132,13 @@ sqrt = _elementwise("sqrt", "the square root of x; NaN for a negative real numbe
 reciprocal = _elementwise("reciprocal", "1 / x, in floating point")
 copysign = _elementwise("copysign", "`|a|` with the sign of b")
 hypot = _elementwise("hypot", "sqrt(a**2 + b**2), without overflow on the way")
+cbrt = _elementwise("cbrt", "the cube root of x, negative for a negative one")
+fmod = _elementwise("fmod", "a - trunc(a / b) * b, which has the sign of a")
+float_power = _elementwise("float_power", "a to the power b, in float64 or complex128")
+gcd = _elementwise("gcd", "the greatest common divisor of two integers")
+lcm = _elementwise("lcm", "the least common multiple of two integers")
+heaviside = _elementwise("heaviside", "0 for a < 0, b for a == 0, 1 for a > 0")
+nextafter = _elementwise("nextafter", "the floating-point number next to a in the direction of b")
 
 # Exponentials and logarithms
 exp = _elementwise("exp", "e**x")
@@ -141,6 +149,7 @@ log2 = _elementwise("log2", "the logarithm of x to base 2")
 log10 = _elementwise("log10", "the logarithm of x to base 10")
 log1p = _elementwise("log1p", "log(1 + x), exact near 0")
 logaddexp = _elementwise("logaddexp", "log(e**a + e**b), without overflow on the way")
+logaddexp2 = _elementwise("logaddexp2", "log2(2**a + 2**b), without overflow on the way")
 sigmoid = _elementwise("sigmoid", "1 / (1 + e**-x)")
 softplus = _elementwise("softplus", "log(1 + e**x), without overflow on the way")
 
@@ -181,8 +190,18 @@ gt = _comparison("gt", "a > b (bool)")
 ge = _comparison("ge", "a >= b (bool)")
 isnan = _elementwise("isnan", "whether x is NaN (bool)")
 isinf = _elementwise("isinf", "whether x is infinite (bool)")
+isfinite = _elementwise("isfinite", "whether x is neither infinite nor NaN (bool)")
+signbit = _elementwise("signbit", "whether the sign of x is negative, also that of -0.0 (bool)")
 maximum = _elementwise("maximum", "the larger of a and b; NaN if either is")
 minimum = _elementwise("minimum", "the smaller of a and b; NaN if either is")
+fmax = _elementwise("fmax", "the larger of a and b; if one is NaN, the other")
+fmin = _elementwise("fmin", "the smaller of a and b; if one is NaN, the other")
+
+# Logic
+logical_and = _elementwise("logical_and", "whether neither of a and b is zero (bool)")
+logical_or = _elementwise("logical_or", "whether a or b is not zero (bool)")
+logical_xor = _elementwise("logical_xor", "whether one of a and b is zero, and one not (bool)")
+logical_not = _elementwise("logical_not", "whether x is zero (bool)")
 
 # Bits
 and_ = _elementwise("and_", "a & b: bits in both; logical for bool")
@@ -191,6 +210,7 @@ xor = _elementwise("xor", "a ^ b: bits in exactly one; logical for bool")
 invert = _elementwise("invert", "~x: each bit inverted; logical for bool")
 left_shift = _elementwise("left_shift", "a << b")
 right_shift = _elementwise("right_shift", "a >> b")
+bitwise_count = _elementwise("bitwise_count", "the number of ones in the bits of `|x|` (uint8)")
 
 # Special functions
 erf = _elementwise("erf", "2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x")
@@ -250,6 +270,23 @@ conjugate = conj
 bitwise_and, bitwise_or, bitwise_xor, bitwise_not = and_, or_, xor, invert
 radians, degrees = deg2rad, rad2deg
 digamma = psi
+subtract, multiply, true_divide, negative, positive = sub, mul, true_div, neg, identity
+equal, not_equal, less, less_equal, greater, greater_equal = eq, neq, lt, le, gt, ge
+acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2
+acosh, asinh, atanh = arccosh, arcsinh, arctanh
+rint = round_half_to_even
+
+
+def fabs(x: Any) -> Any:
+    """`|x|` of a real number, in floating point."""
+    from kroton.tensor.constant import as_tensor_variable
+
+    x = as_tensor_variable(x)
+    dtype = to_float(x.type.numpy_dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"fabs takes real numbers, got dtype {x.type.dtype}; see abs")
+    return abs_(x if dtype == x.type.numpy_dtype else cast(x, dtype.name))
+
 
 _ROUNDINGS = {
     "half_to_even": round_half_to_even,
@@ -338,6 +375,8 @@ __all__ = [
     "abs",
     "abs_",
     "absolute",
+    "acos",
+    "acosh",
     "add",
     "allclose",
     "and_",
@@ -349,10 +388,17 @@ __all__ = [
     "arctan",
     "arctan2",
     "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
     "bitwise_and",
+    "bitwise_count",
     "bitwise_not",
     "bitwise_or",
     "bitwise_xor",
+    "cbrt",
     "ceil",
     "ceil_intdiv",
     "clip",
@@ -367,18 +413,28 @@ __all__ = [
     "divide",
     "divmod",
     "eq",
+    "equal",
     "erf",
     "erfc",
     "exp",
     "exp2",
     "expm1",
+    "fabs",
+    "float_power",
     "floor",
     "floor_div",
     "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
     "gamma",
     "gammaln",
+    "gcd",
     "ge",
+    "greater",
+    "greater_equal",
     "gt",
+    "heaviside",
     "hypot",
     "identity",
     "imag",
@@ -387,23 +443,37 @@ __all__ = [
     "invert",
     "iround",
     "isclose",
+    "isfinite",
     "isinf",
     "isnan",
+    "lcm",
     "le",
     "left_shift",
+    "less",
+    "less_equal",
     "log",
     "log1p",
     "log2",
     "log10",
     "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
     "lt",
     "maximum",
     "minimum",
     "mod",
     "mul",
+    "multiply",
     "neg",
+    "negative",
     "neq",
+    "nextafter",
+    "not_equal",
     "or_",
+    "positive",
     "pow",
     "power",
     "psi",
@@ -413,6 +483,7 @@ __all__ = [
     "reciprocal",
     "remainder",
     "right_shift",
+    "rint",
     "round",
     "round_half_away_from_zero",
     "round_half_to_even",
@@ -420,6 +491,7 @@ __all__ = [
     "sgn",
     "sigmoid",
     "sign",
+    "signbit",
     "sin",
     "sinh",
     "softplus",
@@ -427,11 +499,13 @@ __all__ = [
     "sqrt",
     "square",
     "sub",
+    "subtract",
     "switch",
     "tan",
     "tanh",
     "tri_gamma",
     "true_div",
+    "true_divide",
     "trunc",
     "where",
     "xlogx",

@@ -36,9 +36,17 @@ NUMPY = {
     "tri_gamma": lambda x: scipy.special.polygamma(1, x), "conj": np.conj, "real": np.real,
     "imag": np.imag, "angle": np.angle, "identity": lambda x: x, "second": lambda a, b: b,
     "and_": np.bitwise_and, "or_": np.bitwise_or, "xor": np.bitwise_xor, "invert": np.invert,
+    "cbrt": np.cbrt, "fmod": np.fmod, "float_power": np.float_power, "gcd": np.gcd,
+    "lcm": np.lcm, "heaviside": np.heaviside, "nextafter": np.nextafter,
+    "logaddexp2": np.logaddexp2, "isfinite": np.isfinite, "signbit": np.signbit,
+    "fmax": np.fmax, "fmin": np.fmin, "logical_and": np.logical_and,
+    "logical_or": np.logical_or, "logical_xor": np.logical_xor,
+    "logical_not": np.logical_not, "bitwise_count": np.bitwise_count,
     "left_shift": np.left_shift, "right_shift": np.right_shift,
 }  # fmt: skip
-BITS = ("and_", "or_", "xor", "invert", "left_shift", "right_shift")
+BITS = (
+    "and_", "or_", "xor", "invert", "left_shift", "right_shift", "gcd", "lcm", "bitwise_count",
+)  # fmt: skip
 
 
 def values_of(name, nin, rng):

@@ -25,6 +25,9 @@ DOMAINS = {
     "int_div": [(0.6, 0.9), (1.1, 1.9)],
     "mod": [(2.1, 2.9), (1.1, 1.4)],
     "pow": [(0.2, 3), (-2, 2)],
+    "float_power": [(0.2, 3), (-2, 2)],
+    "fmod": [(2.1, 2.9), (1.1, 1.4)],
+    "cbrt": [(0.3, 2)],
     "sgn": [(0.3, 2)],
     "abs": [(-2, -0.1)],
     "sqrt": [(0.2, 3)],
@@ -49,6 +52,9 @@ DOMAINS = {
     "gammaln": [(0.5, 3)],
     "psi": [(0.5, 3)],
 }
+BITS = (
+    "and_", "or_", "xor", "invert", "left_shift", "right_shift", "gcd", "lcm", "bitwise_count",
+)  # fmt: skip
 DISCRETE = sorted(name for name in elementwise if name not in GRADIENTS and name != "tri_gamma")
 REAL = sorted(name for name in GRADIENTS if name not in ("switch", "second"))
 
@@ -115,11 +121,7 @@ def test_forward_mode_agrees_with_reverse_mode(name):
 @pytest.mark.parametrize("name", DISCRETE)
 def test_comparisons_and_bits_have_zero_gradient(name):
     op = elementwise[name].scalar_op
-    dtype = (
-        "int64"
-        if name in ("and_", "or_", "xor", "invert", "left_shift", "right_shift")
-        else "float64"
-    )
+    dtype = "int64" if name in BITS else "float64"
     inputs = [T.tensor(dtype, (None,)) for _ in range(op.nin)]
     out = elementwise[name](*inputs)
     given = elemwise_grad(out.owner.op, inputs, [out], [T.dvector()])
