@@ -104,11 +104,14 @@ class Composite(ScalarOp):
 
     def impl(self, *arrays: Any) -> tuple[np.ndarray, ...]:
         registers = [np.asarray(array) for array in arrays]
-        shape = np.broadcast_shapes(*(register.shape for register in registers))
+        shape = np.broadcast_shapes(*{register.shape for register in registers})
         for step in self.instructions:
-            registers.append(np.asarray(step.op.impl(*(registers[i] for i in step.inputs))))
+            registers.append(step.op.impl(*[registers[i] for i in step.inputs]))
         return tuple(
-            np.array(np.broadcast_to(registers[register], shape)) for register in self.outputs
+            registers[k]
+            if registers[k].shape == shape and registers[k].flags.owndata and k >= self.nin
+            else np.array(np.broadcast_to(registers[k], shape))
+            for k in self.outputs
         )
 
     def out_dtypes(self, *inputs: InputType) -> Dtypes:

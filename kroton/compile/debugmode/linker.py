@@ -129,7 +129,9 @@ class CheckedRun:
         self.constants = constants([*self.outputs, *(v for node in order for v in node.inputs)])
         self.seen: list[dict[Any, int]] = [{} for _ in order]
         recorder = next((f for f in fgraph.features if isinstance(f, Recorder)), None)
-        self.replaced = Replaced(recorder, fgraph, order) if recorder is not None else None
+        self.replaced = (
+            Replaced(recorder, fgraph, order, chosen.check_c_code) if recorder is not None else None
+        )
         if self.replaced is not None:
             self.constants.update(self.replaced.constants)
         self.calls = 0
