@@ -143,6 +143,11 @@ EXAMPLES: dict[str, Example] = {
     "exp(logsoftmax(x)) -> softmax(x)": Example(lambda x_mn: T.exp(T.nnet.logsoftmax(x_mn))),
     "collect_terms": Example(lambda x_n, y_n: (x_n + 2) + (y_n - 3 * x_n) + 5),
     "extreme_of_negated": Example(lambda x_mn: (-x_mn).max(axis=0)),
+    "inc_subtensor_of_everything": anywhere(lambda x_n, y_n: T.inc_subtensor(x_n[:], y_n)),
+    "transposed_batched_product": Example(
+        lambda x_bkm, y_bkn: T.batched_dot(x_bkm.dimshuffle(0, 2, 1), y_bkn).dimshuffle(0, 2, 1)
+    ),
+    "batch_of_one": Example(lambda x_1mk, y_1kn: T.batched_dot(x_1mk, y_1kn)),
     "transposed_product": anywhere(lambda x_km, y_kn: T.dot(x_km.T, y_kn).T),
     # ---- stabilize
     "softmax_gradient_by_hand": Example(lambda x_mn, y_mn: _softmax_gradient(y_mn, x_mn)),
@@ -203,6 +208,10 @@ EXAMPLES: dict[str, Example] = {
     "sum_of_dot": Example(lambda x_mk, y_kn: T.dot(x_mk, y_kn).sum(axis=0)),
     "scaled_product": Example(lambda x_mk, y_kn: T.exp(T.dot(x_mk * 0.5, y_kn))),
     "scaled_transposition": Example(lambda x_km, y_kn: T.exp(T.dot((x_km * 0.5).T, y_kn))),
+    "scaled_increment": Example(lambda x_mn, y: T.grad((x_mn[0] * y).sum(), x_mn) / y),
+    "sum_with_increment": Example(
+        lambda x_mn, y_n: x_mn - T.inc_subtensor(T.zeros_like(x_mn)[0], y_n)
+    ),
     "small_power": Example(lambda x_n: x_n**5.0),
     # ---- blas
     "accumulate_dot": Example(lambda x_mk, y_kn, z_mn: z_mn - 0.5 * T.dot(x_mk, y_kn)),

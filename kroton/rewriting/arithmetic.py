@@ -21,11 +21,13 @@ from kroton.rewriting.matching import Match, uniform_value
 from kroton.rewriting.pattern import (
     C,
     abs,
+    and_,
     eq,
     exp,
     ge,
     gt,
     identity,
+    invert,
     le,
     log,
     lt,
@@ -33,6 +35,7 @@ from kroton.rewriting.pattern import (
     minimum,
     neg,
     neq,
+    or_,
     reciprocal,
     sqr,
     sqrt,
@@ -120,6 +123,13 @@ rule(x + c * (x * d + y), x * (1 + c * d) + c * y, single=True)
 # ---- inverse functions, idempotence, comparisons with oneself
 rule(log(exp(x.float)), x)
 rule(sqrt(sqr(x.float)), abs(x))
+rule(maximum(maximum(x, c), d), maximum(x, maximum(c, d)))
+rule(minimum(minimum(x, c), d), minimum(x, minimum(c, d)))
+rule(invert(invert(x.discrete)), x)
+rule(and_(x.discrete, x), x)
+rule(or_(x.discrete, x), x)
+rule(abs(exp(x.float)), exp(x))
+rule(abs(sqr(x.float)), sqr(x))
 rule(maximum(x, x), x)
 rule(minimum(x, x), x)
 rule(eq(x.discrete, x), True)

@@ -11,7 +11,7 @@ from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize, specialize
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
-from kroton.tensor.products import Dot
+from kroton.tensor.products import BatchedDot, Dot
 
 T: Any = kroton.tensor
 
@@ -56,14 +56,21 @@ def scaled_product(fgraph: FunctionGraph, node: Apply) -> Any:
         if not all(_is_product(fgraph, reader) for reader in readers):
             continue
         for x, c in (scaled.inputs, scaled.inputs[::-1]):
-            value = uniform_value(c)
-            if value is None or x.type != operand.type:
+            number = _number(c)
+            if number is None or x.type != operand.type:
                 continue
             pair = list(node.inputs)
             pair[k] = x
-            number = T.constant(value, dtype=node.outputs[0].type.dtype)
             return node.op(*pair) * number
     return None
+
+
+def _number(c: Any) -> Any:
+    """A 0-d Variable that `c` is, or is a broadcast of; None if it is none."""
+    value = uniform_value(c)
+    if value is not None:
+        return T.constant(value, dtype=c.type.dtype)
+    return T.dimshuffle(c, ()) if all(c.type.broadcastable) else None
 
 
 def _is_product(fgraph: FunctionGraph, reader: Any) -> bool:
@@ -88,7 +95,44 @@ def scaled_transposition(fgraph: FunctionGraph, node: Apply) -> Any:
     if not all(_is_product(fgraph, reader) for reader, _ in fgraph.variables[operand]):
         return None
     for x, c in (scaled.inputs, scaled.inputs[::-1]):
-        value = uniform_value(c)
-        if value is not None and x.type == operand.type:
-            return node.op(x) * T.constant(value, dtype=operand.type.dtype)
+        number = _number(c)
+        if number is not None and x.type == operand.type:
+            return node.op(x) * number
     return None
+
+
+def _swaps(order: tuple[Any, ...]) -> bool:
+    """Whether a DimShuffle transposes each matrix of a stack."""
+    n = len(order)
+    return n > 2 and order == (*range(n - 2), n - 1, n - 2)
+
+
+@canonicalize.rewriter(DimShuffle, name="transposed_batched_product")
+def transposed_batched_product(fgraph: FunctionGraph, node: Apply) -> Any:
+    """The transposed products of stacks of matrices, one of which is transposed already."""
+    (products,) = node.inputs
+    inner = products.owner
+    if inner is None or type(inner.op) is not BatchedDot or not _swaps(node.op.new_order):
+        return None
+    if len(fgraph.variables[products]) > 1:
+        return None
+    order = node.op.new_order
+    turned = [
+        v.owner is not None and type(v.owner.op) is DimShuffle and v.owner.op.new_order == order
+        for v in inner.inputs
+    ]
+    if not any(turned):
+        return None
+    x, y = (T.dimshuffle(v, order) for v in inner.inputs)
+    return inner.op(y, x)
+
+
+@canonicalize.rewriter(BatchedDot, name="batch_of_one", depth=1)
+def batch_of_one(fgraph: FunctionGraph, node: Apply) -> Any:
+    """A single product is no batch."""
+    x, y = node.inputs
+    n = x.type.ndim - 2
+    if any(e != 1 for e in x.type.shape[:n] + y.type.shape[:n]):
+        return None
+    product = T.dot(*(T.dimshuffle(v, (n, n + 1)) for v in (x, y)))
+    return T.dimshuffle(product, ("x",) * n + (0, 1))

@@ -99,5 +99,7 @@ def _where_positive(m: Any) -> Any:
     return T.switch(T.ge(m.x, 0), m.x, T.constant(np.nan, dtype=m.x.type.dtype))
 
 
+rule(reciprocal(exp(x.float)), exp(-x))
+rule(exp(log(x.float)), _where_positive, name="exp(log(x)) -> x")
 rule(sqr(sqrt(x.float)), _where_positive, name="sqr(sqrt(x)) -> x")
 rule(sqrt(x.float) * sqrt(x), _where_positive, name="sqrt(x) * sqrt(x) -> x")

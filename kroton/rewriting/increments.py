@@ -1,0 +1,85 @@
+"""Additions into parts of zeros, as gradients of indexing have them, go where they are added to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kroton.tensor
+from kroton.graph.basic import Apply, Variable
+from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import agreeing, same_extent
+from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.phases import canonicalize, specialize
+from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.indexing import FULL
+from kroton.tensor.subtensor import BaseIncSubtensor, IncSubtensor
+
+T: Any = kroton.tensor
+
+
+@canonicalize.rewriter(IncSubtensor, name="inc_subtensor_of_everything")
+def inc_subtensor_of_everything(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Adding to x[:] is adding to x; what is put into x[:] stands in its place."""
+    op, (x, y) = node.op, node.inputs[:2]
+    if op.inplace or any(entry != FULL for entry in op.idx_list):
+        return None
+    if not op.set_instead_of_inc:
+        return x + y
+    if y.type.ndim != x.type.ndim or not x.type.is_super(y.type):
+        return None
+    agree = all(same_extent(fgraph, x, d, y, d) for d in range(x.type.ndim))
+    return y if agree else None
+
+
+def _into_zeros(fgraph: FunctionGraph, var: Variable) -> Apply | None:
+    """The Apply that adds to a part of zeros to make `var`, if nothing else reads that."""
+    node = var.owner
+    if node is None or not isinstance(node.op, BaseIncSubtensor):
+        return None
+    if node.op.set_instead_of_inc or node.op.inplace or len(fgraph.variables[var]) > 1:
+        return None
+    base = uniform_value(node.inputs[0])
+    return node if base is not None and bool(base == 0) else None
+
+
+@specialize.rewriter("mul", "true_div", "neg", name="scaled_increment")
+def scaled_increment(fgraph: FunctionGraph, node: Apply) -> Any:
+    """A scalar factor of zeros with something added to a part scales what is added."""
+    if node.outputs[0].type.numpy_dtype.kind != "f":
+        return None
+    for k, var in enumerate(node.inputs):
+        inc = _into_zeros(fgraph, var)
+        if inc is None or (k == 1 and node.op.name == "true_div"):
+            continue
+        zeros, y, *given = inc.inputs
+        factors = [v for i, v in enumerate(node.inputs) if i != k]
+        if any(v.type.ndim > y.type.ndim or not all(v.type.broadcastable) for v in factors):
+            continue
+        operands = [y if i == k else v for i, v in enumerate(node.inputs)]
+        scaled = node.op(*operands)
+        return inc.op(zeros, scaled, *given) if scaled.type == y.type else None
+    return None
+
+
+@specialize.rewriter("add", "sub", name="sum_with_increment", depth=3)
+def sum_with_increment(fgraph: FunctionGraph, node: Apply) -> Any:
+    """x plus zeros with y added to a part is x with y added to that part."""
+    left, right = node.inputs
+    out: Any = node.outputs[0]
+    if out.type.numpy_dtype.kind == "b":
+        return None
+    for var, x in ((right, left), (left, right)):
+        inc = _into_zeros(fgraph, var)
+        if inc is None or x.type.broadcastable != var.type.broadcastable:
+            continue
+        if type(getattr(x.owner, "op", None)) is Elemwise and len(fgraph.variables[x]) > 1:
+            # It is needed as it is, so that it would be copied.
+            continue
+        _, y, *given = inc.inputs
+        if node.op.name == "sub":
+            if x is right:
+                x = -x
+            else:
+                y = -y
+        return inc.op(agreeing(fgraph, x, var, without=node), y, *given)
+    return None
