@@ -2,7 +2,7 @@
 
     python bench/compile_time.py             # the training steps, with the peers installed
     python bench/compile_time.py --first     # what a new user waits: new processes, no caches
-    python bench/compile_time.py --growth    # chains and trees of 100 to 100 000 Applys
+    python bench/compile_time.py --growth    # chains, trees and fans of 100 to 100 000 Applys
     python bench/compile_time.py --passes    # what each pass costs in either mode
 
 A new graph is made for each time; what is timed is the call of `function` (for JAX, the first
@@ -159,16 +159,27 @@ def tree(n: int) -> tuple[list[Any], Any]:
     return [x], level[0]
 
 
+def fan(n: int) -> tuple[list[Any], Any]:
+    """A chain of `n` Applys, every other one of which reads the input."""
+    import kroton.tensor as T
+
+    x = T.dvector("x")
+    out = x
+    for _ in range(n // 2):
+        out = T.sin(out) + x
+    return [x], out
+
+
 def growth() -> None:
     """Print how the processor time of `function` grows with the graph."""
     import kroton
 
     print(f"{'Applys':>8}" + "".join(f"{shape + ' ' + mode:>22}{'growth':>8}"
-          for shape in ("chain", "tree") for mode in ("fast_run", "fast_compile")))  # fmt: skip
+          for shape in ("chain", "tree", "fan") for mode in ("fast_run", "fast_compile")))  # fmt: skip
     before: dict[Any, float] = {}
     for n in SIZES:
         print(f"{n:8}", end="")
-        for make in (chain, tree):
+        for make in (chain, tree, fan):
             for mode in ("FAST_RUN", "FAST_COMPILE"):
                 best = float("inf")
                 for _ in range(5 if n < 50_000 else 1):

@@ -421,10 +421,11 @@ def function(
                 "value for it, use givens={...} with a new Variable of its type"
             )
         items.append(item)
-    variables = [item.variable for item in items]
-    for k, variable in enumerate(variables):
-        if variable in variables[:k]:
-            raise ValueError(f"the variable {variable} is listed twice among the inputs")
+    variables: set[Variable] = set()
+    for item in items:
+        if item.variable in variables:
+            raise ValueError(f"the variable {item.variable} is listed twice among the inputs")
+        variables.add(item.variable)
 
     keys: list[str] | None = None
     if outputs is None:
@@ -445,13 +446,15 @@ def function(
 
     replacements = as_pairs("givens", givens)
     pairs: list[tuple[Variable, Variable]] = []
+    given_for: set[Variable] = set()
     for old, new in replacements:
         if not isinstance(old, Variable):
             raise TypeError(f"givens: {old!r} is not a Variable")
         if old in variables:
             raise ValueError(f"givens replaces the input {old}; drop one of the two")
-        if any(old is earlier for earlier, _ in pairs):
+        if old in given_for:
             raise ValueError(f"givens replaces {old} twice")
+        given_for.add(old)
         try:
             pairs.append(
                 (old, old.type.filter_variable(new) if rebuild_strict else as_tensor_variable(new))

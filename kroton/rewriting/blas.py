@@ -96,7 +96,7 @@ def _scaled(
     factor = _Factor(np.ones((), like.type.numpy_dtype)[()])
     with np.errstate(all="ignore"):
         while var.owner is not None and type(var.owner.op) is Elemwise:
-            if len(fgraph.clients(var)) > 1 and not (shared and var is first):
+            if len(fgraph.variables[var]) > 1 and not (shared and var is first):
                 break
             name, inputs = var.owner.op.name, var.owner.inputs
             if name == "neg":
@@ -145,7 +145,7 @@ def _same_extents(var: Variable, like: Variable) -> bool:
 def _product(fgraph: FunctionGraph, var: Variable) -> Apply | None:
     """The Apply of a dot product that only one thing reads."""
     node = var.owner
-    if node is None or type(node.op) not in (Dot, Dot22) or len(fgraph.clients(var)) != 1:
+    if node is None or type(node.op) not in (Dot, Dot22) or len(fgraph.variables[var]) != 1:
         return None
     return node
 
@@ -161,7 +161,7 @@ def _vector(var: Variable, position: int) -> Variable | None:
 
 def _better_fused(fgraph: FunctionGraph, z: Variable, out: Variable) -> bool:
     """Whether z would have to be copied first, and the sum goes on in an Elemwise anyway."""
-    if z.owner is not None and len(fgraph.clients(z)) == 1:
+    if z.owner is not None and len(fgraph.variables[z]) == 1:
         return False
     clients = fgraph.clients(out)
     return all(
@@ -198,7 +198,7 @@ def accumulate_dot(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     minus = node.op.name == "sub"
     for term, other, first in ((right, left, False), (left, right, True)):
-        if len(fgraph.clients(term)) != 1:
+        if len(fgraph.variables[term]) != 1:
             continue
         alpha, rest = _scaled(fgraph, term, out)
         product = _product(fgraph, rest)

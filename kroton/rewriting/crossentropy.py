@@ -47,7 +47,7 @@ def crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     x, _ = found
     nll, fused_sm, _ = CrossentropySoftmaxArgmax1Hot().make_node(x, y).outputs
     replacements = {node.outputs[0]: nll}
-    if len(fgraph.clients(sm)) > 1 and sm not in ancestors([y]):
+    if len(fgraph.variables[sm]) > 1 and sm not in ancestors([y]):
         replacements[sm] = fused_sm
     return replacements
 

@@ -228,6 +228,7 @@ class _Changes(Feature):
 
     def __init__(self) -> None:
         self.touched: dict[Apply, None] = {}
+        self.arrived: set[tuple[Apply, Variable]] = set()
         self.trace: Any = ()
 
     def on_import(self, fgraph: FunctionGraph, node: Apply, reason: str | None) -> None:
@@ -241,12 +242,14 @@ class _Changes(Feature):
     ) -> None:  # fmt: skip
         if node != "output":
             self.touched[node] = None
+            self.arrived.add((node, new))
 
     def on_prune(self, fgraph: FunctionGraph, node: Apply, reason: str | None) -> None:
-        # Rules that ask for a single user may fire now.
+        # Rules that ask for a single user may fire now; not if it was the single one before, as
+        # it was where the Apply came to a Variable only to be merged with what it has become.
         for var in node.inputs:
             users = fgraph.variables.get(var)
-            if users is not None and len(users) == 1:
+            if users is not None and len(users) == 1 and (node, var) not in self.arrived:
                 (client,) = users
                 if client[0] != "output":
                     self.touched[client[0]] = None
@@ -334,11 +337,12 @@ def _visit(
             _failed(rule, node, error)
             pairs = None
         touched = list(changes.touched)
-        changes.touched.clear()
         if not touched and not pairs:
             if observer is not None:
                 observer.rule_tried(rule.name, node, perf_counter() - started)
             continue
+        changes.touched.clear()
+        changes.arrived.clear()
         for changed in touched:
             queue(changed)
         if touched and again.max_depth > 1:

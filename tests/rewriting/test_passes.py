@@ -198,7 +198,16 @@ def with_shapes(v: Any, w: Any, n: int) -> Any:
     return total
 
 
-@pytest.mark.parametrize("build", [chain, tree, with_gradient, with_shapes])
+def with_extents_as_factors(v: Any, w: Any, n: int) -> Any:
+    out = v
+    for _ in range(n):
+        out = out * T.cast(out.shape[0], "float64") + w
+    return out
+
+
+@pytest.mark.parametrize(
+    "build", [chain, tree, with_gradient, with_shapes, with_extents_as_factors]
+)
 def test_the_work_grows_linearly(build: Any) -> None:
     small, large = tried(build, 32), tried(build, 320)
     assert large <= 12 * small
