@@ -174,19 +174,20 @@ def growth() -> None:
     """Print how the processor time of `function` grows with the graph."""
     import kroton
 
-    print(f"{'Applys':>8}" + "".join(f"{shape + ' ' + mode:>22}{'growth':>8}"
-          for shape in ("chain", "tree", "fan") for mode in ("fast_run", "fast_compile")))  # fmt: skip
+    shapes, modes = (chain, tree, fan), ("fast_run", "fast_compile")
+    names = [f"{make.__name__} {mode}" for make in shapes for mode in modes]
+    print(f"{'Applys':>8}" + "".join(f"{name:>22}{'growth':>8}" for name in names))
     before: dict[Any, float] = {}
     for n in SIZES:
         print(f"{n:8}", end="")
-        for make in (chain, tree, fan):
-            for mode in ("FAST_RUN", "FAST_COMPILE"):
+        for make in shapes:
+            for mode in modes:
                 best = float("inf")
                 for _ in range(5 if n < 50_000 else 1):
                     inputs, output = make(n)
                     gc.collect()  # the graphs before are cycles, and no part of this one's time
                     started = process_time()
-                    kept = kroton.function(inputs, output, mode=mode)
+                    kept = kroton.function(inputs, output, mode=mode.upper())
                     best = min(best, process_time() - started)
                     del kept
                 grown = best / before[make, mode] if (make, mode) in before else float("nan")
