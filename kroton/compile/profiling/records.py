@@ -11,6 +11,7 @@ import numpy as np
 
 from kroton._kernels.program import Timings
 from kroton.compile.profiling.flops import count_flops
+from kroton.compile.profiling.traffic import bytes_moved
 from kroton.graph.basic import Constant
 from kroton.rewriting.observer import Cost
 
@@ -88,7 +89,8 @@ class ApplyRecord:
     def _moved_by(self, shapes: tuple[Shape | None, ...]) -> float:
         if self.aliases and not self.destroys:
             return 0.0
-        return float(sum(self.nbytes(shapes)))
+        sizes, n = self.nbytes(shapes), len(self.inputs)
+        return float(bytes_moved(self.op, sizes[:n], sizes[n:]))
 
     def _flops_of(self, shapes: tuple[Shape | None, ...]) -> float:
         known = [() if shape is None else shape for shape in shapes]

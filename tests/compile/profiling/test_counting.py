@@ -88,6 +88,16 @@ def test_shapes_are_noted_with_the_runs_of_powers_of_two(mode):
     assert record.moved() == 3 * 8 * 8 * 8
 
 
+def test_what_is_not_read_is_not_counted_as_moved(mode):
+    x, rows = T.dmatrix("x"), T.lvector("rows")
+    f = kroton.function([x, rows], [x[rows], x.shape[0]], mode=mode)
+    f(np.ones((100, 4)), [3, 5])
+    moved = {
+        type(record.op).__name__: record.moved() for record in mode.stats.functions[0].refresh()
+    }
+    assert moved == {"AdvancedSubtensor1": 2 * 2 * 4 * 8 + 2 * 8, "Shape_i": 8}
+
+
 def test_a_hook_that_needs_values_and_a_profile_count_alike(mode):
     class Watch(kroton.gof.Hook):
         def __init__(self):
