@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kroton._kernels.nnet import (
+from kroton._kernels.crossentropy import (
     CategoricalGradKernel,
     CategoricalKernel,
     CrossentropyGradKernel,
     CrossentropyKernel,
-    SoftmaxGradKernel,
-    SoftmaxKernel,
 )
+from kroton._kernels.softmax import SoftmaxGradKernel, SoftmaxKernel
 from kroton.graph.basic import Apply
 from kroton.linking.kernels import kernel_for
 from kroton.tensor.nnet.crossentropy import (
