@@ -107,12 +107,15 @@ class Composite(ScalarOp):
         shape = np.broadcast_shapes(*{register.shape for register in registers})
         for step in self.instructions:
             registers.append(step.op.impl(*[registers[i] for i in step.inputs]))
-        return tuple(
-            registers[k]
-            if registers[k].shape == shape and registers[k].flags.owndata and k >= self.nin
-            else np.array(np.broadcast_to(registers[k], shape))
-            for k in self.outputs
-        )
+        taken = {id(register) for register in registers[: self.nin]}
+        results = []
+        for k in self.outputs:
+            value = registers[k]
+            if value.shape != shape or not value.flags.owndata or id(value) in taken:
+                value = np.array(np.broadcast_to(value, shape))
+            taken.add(id(value))
+            results.append(value)
+        return tuple(results)
 
     def out_dtypes(self, *inputs: InputType) -> Dtypes:
         """The dtype of each output; TypeError for inputs that the program is not typed for."""

@@ -108,6 +108,15 @@ class _Accumulate(Op):
         if self.inplace:
             object.__setattr__(self, "destroy_map", {0: [0]})
 
+    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
+        z, alpha, x, y, beta = inputs
+        _refuse(type(self).__name__.lower(), z, x, y)
+        target = z if self.inplace else np.empty(z.shape, z.dtype)
+        with np.errstate(all="ignore"):
+            product = np.dot(x, y)
+        _accumulated(z, np.copy(alpha), np.copy(beta), product, target)
+        output_storage[0][0] = target
+
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
         return [input_shapes[0]]
 
@@ -131,15 +140,6 @@ class Gemm(_Accumulate):
         rows, cols, _ = _known("gemm", (zs[0], xs[0]), (zs[1], ys[1]), (xs[1], ys[0]))
         shape = zs if self.inplace else (rows, cols)
         return Apply(self, [z, alpha, x, y, beta], [TensorType(z.type.dtype, shape)()])
-
-    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        z, alpha, x, y, beta = inputs
-        _refuse("gemm", z, x, y)
-        target = z if self.inplace else np.empty(z.shape, z.dtype)
-        with np.errstate(all="ignore"):
-            product = np.dot(x, y)
-        _accumulated(z, np.copy(alpha), np.copy(beta), product, target)
-        output_storage[0][0] = target
 
     def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
         z, alpha, x, y, beta = inputs
@@ -167,15 +167,6 @@ class Gemv(_Accumulate):
         rows, _ = _known("gemv", (ys[0], As[0]), (As[1], xs[0]))
         shape = ys if self.inplace else (rows,)
         return Apply(self, [y, alpha, A, x, beta], [TensorType(y.type.dtype, shape)()])
-
-    def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
-        y, alpha, A, x, beta = inputs
-        _refuse("gemv", y, A, x)
-        target = y if self.inplace else np.empty(y.shape, y.dtype)
-        with np.errstate(all="ignore"):
-            product = np.dot(A, x)
-        _accumulated(y, np.copy(alpha), np.copy(beta), product, target)
-        output_storage[0][0] = target
 
     def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
         y, alpha, A, x, beta = inputs

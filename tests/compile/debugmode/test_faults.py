@@ -52,6 +52,7 @@ def test_debug_mode_catches_it(fault: Fault) -> None:
 
 
 @EACH
+@pytest.mark.usefixtures("fast_run")
 def test_fast_run_is_silently_wrong(fault: Fault) -> None:
     with fault.plant(), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")
