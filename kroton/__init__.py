@@ -54,8 +54,9 @@ from kroton.printing import Print, debugprint, dprint, pp
 
 __version__ = "0.1.0"
 
-# `T.grad` is the lineage's name too; the tensor room is below the gradient's floor.
-tensor.grad = grad
+# These are the lineage's names too; the tensor room is below the gradient's floor.
+tensor.grad, tensor.Lop, tensor.Rop = grad, Lop, Rop
+tensor.jacobian, tensor.hessian = jacobian, hessian
 
 __all__ = [
     "FAST_COMPILE",

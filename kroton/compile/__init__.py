@@ -15,6 +15,7 @@ from kroton.compile.mode import (
     predefined_modes,
     register_linker,
     register_mode,
+    register_optimizer,
 )
 from kroton.compile.module import External, Member, Method, Module
 from kroton.compile.ops import as_op, deep_copy_op, view_op
@@ -76,6 +77,7 @@ __all__ = [
     "predefined_modes",
     "register_linker",
     "register_mode",
+    "register_optimizer",
     "shared",
     "shared_constructor",
     "view_op",

@@ -18,7 +18,7 @@ from kroton.linking.linker import (
     predefined_linkers,
     register_linker,
 )
-from kroton.rewriting import Optimizer, get_optimizer
+from kroton.rewriting import Optimizer, get_optimizer, register_optimizer
 
 __all__ = [
     "FAST_COMPILE",
@@ -35,6 +35,7 @@ __all__ = [
     "predefined_modes",
     "register_linker",
     "register_mode",
+    "register_optimizer",
 ]
 
 

@@ -235,8 +235,8 @@ def passes() -> tuple[Pass, ...]:
     return tuple(sorted(_passes.values(), key=lambda p: p.position))
 
 
-def register_optimizer(name: str, value: Optimizer) -> None:
-    """Let `get_optimizer(name)` find `value`.
+def register_optimizer(name: str, opt: Optimizer) -> None:
+    """Let `get_optimizer(name)` find `opt`.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def register_optimizer(name: str, value: Optimizer) -> None:
     """
     if name in _NAMED or name in _optimizers:
         raise ValueError(f"there already is an optimizer named {name!r}")
-    _optimizers[name] = value
+    _optimizers[name] = opt
 
 
 def optimizer_names() -> tuple[str, ...]:

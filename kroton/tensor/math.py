@@ -267,7 +267,9 @@ remainder = mod
 power = pow
 where = switch
 conjugate = conj
-bitwise_and, bitwise_or, bitwise_xor, bitwise_not = and_, or_, xor, invert
+bitwise_and, bitwise_or, bitwise_xor = and_, or_, xor
+bitwise_not = bitwise_invert = invert
+bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
 radians, degrees = deg2rad, rad2deg
 digamma = psi
 subtract, multiply, true_divide, negative, positive = sub, mul, true_div, neg, identity
@@ -395,8 +397,11 @@ __all__ = [
     "atanh",
     "bitwise_and",
     "bitwise_count",
+    "bitwise_invert",
+    "bitwise_left_shift",
     "bitwise_not",
     "bitwise_or",
+    "bitwise_right_shift",
     "bitwise_xor",
     "cbrt",
     "ceil",

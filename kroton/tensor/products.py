@@ -24,9 +24,12 @@ __all__ = [
     "dot",
     "inner",
     "matmul",
+    "matvec",
     "outer",
     "tensordot",
     "vdot",
+    "vecdot",
+    "vecmat",
 ]
 
 
@@ -418,6 +421,78 @@ def matmul(x1: Any, x2: Any) -> Any:
     x = T.dimshuffle(x, ("x",) * (ny - nx) + tuple(range(nx))) if nx < ny else x
     y = T.dimshuffle(y, ("x",) * (nx - ny) + tuple(range(ny))) if ny < nx else y
     return _batched_dot(x, y)
+
+
+def _with_vectors(name: str, *operands: tuple[Any, int]) -> list[Any]:
+    """The operands as tensors.
+
+    Raises
+    ------
+    ValueError
+        If one has fewer dimensions than asked for.
+    """
+    variables = []
+    for given, ndim in operands:
+        variable = as_tensor_variable(given)
+        if variable.type.ndim < ndim:
+            raise ValueError(
+                f"{name} takes {'vectors' if ndim == 1 else 'matrices'} in the last "
+                f"{'dimension' if ndim == 1 else 'two dimensions'}; {given} is "
+                f"{variable.type.ndim}-dimensional"
+            )
+        variables.append(variable)
+    return variables
+
+
+def matvec(x1: Any, x2: Any) -> Any:
+    """The products of matrices and vectors: the last two dimensions of `x1`, the last of `x2`.
+
+    Leading dimensions broadcast where an extent is statically 1.
+
+    Raises
+    ------
+    ValueError
+        If `x1` is no matrix or `x2` no vector, and as `matmul`.
+    """
+    A, x = _with_vectors("matvec", (x1, 2), (x2, 1))
+    product = matmul(A, T.dimshuffle(x, (*range(x.type.ndim), "x")))
+    return T.dimshuffle(product, range(product.type.ndim - 1))
+
+
+def vecmat(x1: Any, x2: Any) -> Any:
+    """The products of conjugated vectors and matrices: the last dimension of `x1`, two of `x2`.
+
+    Leading dimensions broadcast where an extent is statically 1.
+
+    Raises
+    ------
+    ValueError
+        If `x1` is no vector or `x2` no matrix, and as `matmul`.
+    """
+    x, A = _with_vectors("vecmat", (x1, 1), (x2, 2))
+    n = x.type.ndim
+    product = matmul(T.dimshuffle(T.conj(x), (*range(n - 1), "x", n - 1)), A)
+    n = product.type.ndim
+    return T.dimshuffle(product, (*range(n - 2), n - 1))
+
+
+def vecdot(x1: Any, x2: Any) -> Any:
+    """The scalar products of the vectors along the last dimensions, those of `x1` conjugated.
+
+    Leading dimensions broadcast where an extent is statically 1.
+
+    Raises
+    ------
+    ValueError
+        If one has no dimension, and as `matmul`.
+    """
+    x, y = _with_vectors("vecdot", (x1, 1), (x2, 1))
+    n = x.type.ndim
+    product = matmul(
+        T.dimshuffle(T.conj(x), (*range(n - 1), "x", n - 1)),
+        T.dimshuffle(y, (*range(y.type.ndim), "x")),
+    )
+    return T.dimshuffle(product, range(product.type.ndim - 2))
 
 
 def batched_dot(a: Any, b: Any) -> Any:

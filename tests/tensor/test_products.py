@@ -91,6 +91,38 @@ def test_matmul_stretches_extents_that_are_statically_one():
     assert gy.type.shape == y.type.shape
 
 
+@pytest.mark.parametrize(
+    ("name", "subscripts", "shapes"),
+    [
+        ("vecdot", "...i,...i->...", ((3,), (3,))),
+        ("vecdot", "...i,...i->...", ((5, 3), (3,))),
+        ("vecdot", "...i,...i->...", ((2, 5, 3), (5, 3))),
+        ("matvec", "...ij,...j->...i", ((2, 3), (3,))),
+        ("matvec", "...ij,...j->...i", ((5, 2, 3), (3,))),
+        ("matvec", "...ij,...j->...i", ((2, 3), (5, 3))),
+        ("vecmat", "...i,...ij->...j", ((3,), (3, 4))),
+        ("vecmat", "...i,...ij->...j", ((5, 3), (3, 4))),
+        ("vecmat", "...i,...ij->...j", ((3,), (5, 3, 4))),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["int64", "float64", "complex128"])
+def test_products_of_the_last_dimensions_are_numpys(name, subscripts, shapes, dtype):
+    a, b = (draw(s, dtype, seed=k) for k, s in enumerate(shapes))
+    left = a if name == "matvec" else np.conj(a)
+    found = evaluated(getattr(T, name), a, b)
+    np.testing.assert_allclose(found, np.einsum(subscripts, left, b), atol=1e-14)
+    assert found.dtype == a.dtype
+    if dtype == "float64":
+        verify_grad(getattr(T, name), [a, b])
+
+
+def test_products_of_the_last_dimensions_refuse_what_has_none():
+    with pytest.raises(ValueError, match="matvec takes matrices in the last two dimensions"):
+        T.matvec(T.dvector("v"), T.dvector("w"))
+    with pytest.raises(ValueError, match="vecdot takes vectors in the last dimension"):
+        T.vecdot(T.dscalar("s"), T.dvector("v"))
+
+
 def test_matmul_refuses_scalars():
     with pytest.raises(ValueError, match="no scalars"):
         T.matmul(T.dscalar(), T.dmatrix())
