@@ -209,8 +209,10 @@ def value_for(x: Any, y: Any) -> Any:
             return constant(TensorType(dtype, np.shape(y)).filter(y))
         except (TypeError, ValueError) as error:
             if not _holds_variables(y):
+                why = "" if isinstance(error, TypeError) else f": {error}"
                 raise TypeError(
-                    f"cannot put {y!r} into {x} of dtype {dtype} without losing value: {error}"
+                    f"cannot put {y!r} into {x} of dtype {dtype} without losing value{why}; "
+                    f"cast it to {dtype} yourself"
                 ) from None
     y = as_tensor_variable(y)
     if y.type.dtype == dtype:
