@@ -44,7 +44,6 @@ def save_case(
     text = str(error)
     if minimize:
         case = shrink(case)
-        text += "\nThe smallest case that still fails, as a script:\n" + script(case)
     if directory != "":
         try:
             data = pickle.dumps(case)
@@ -59,6 +58,8 @@ def save_case(
                 "\nTo reproduce it: from kroton.compile.debugmode import reproduce; "
                 f"reproduce({path!r})"
             )
+    if minimize:  # at the end, so that all that follows can be copied
+        text += "\nThe smallest case that still fails, as a script:\n" + script(case)
     error.args = (text,)
 
 
