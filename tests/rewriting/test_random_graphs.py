@@ -1,9 +1,10 @@
 """Random graphs of all families of Ops: all optimizers and linkers give the same, gradients too.
 
-`tests/random_graphs.py` says what is drawn, and how well a value must be known to be compared. By
-hand, more of them, from another seed on:
+`tests/random_graphs.py` says what is drawn, and how well a value must be known to be compared. Each
+graph is compiled by every optimizer and by every linker, in pairs that change from graph to graph.
+By hand, more graphs, from another seed on, and each under all pairs:
 
-    export KROTON_RANDOM_GRAPHS=20000 KROTON_RANDOM_SEED=100000
+    export KROTON_RANDOM_GRAPHS=20000 KROTON_RANDOM_SEED=100000 KROTON_RANDOM_PAIRS=all
     pytest tests/rewriting/test_random_graphs.py
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -27,17 +29,18 @@ COUNT = int(os.environ.get("KROTON_RANDOM_GRAPHS", "2000"))
 FIRST = int(os.environ.get("KROTON_RANDOM_SEED", "0"))
 CHUNKS = 10
 
-MODES = [
-    (optimizer, linker)
-    for linker in ("c|py", "py", "c", "c&py")
-    for optimizer in ("fast_run", "fast_compile", "merge", None)
-]
+ALL_PAIRS = os.environ.get("KROTON_RANDOM_PAIRS") == "all"
+
+OPTIMIZERS = ("fast_run", "fast_compile", "merge", None)
+LINKERS = ("c|py", "py", "c", "c&py")
 
 
 def modes_for(seed: int) -> list[tuple[str | None, str]]:
-    """fast_run as it is used, and two of the others in turn."""
-    others = MODES[1:]
-    return [MODES[0], *(others[(2 * seed + k) % len(others)] for k in range(2))]
+    """fast_run as it is used, and pairs in which each optimizer and each linker is one."""
+    if ALL_PAIRS:
+        return list(product(OPTIMIZERS, LINKERS))
+    pairs = [(OPTIMIZERS[k], LINKERS[(k + seed) % 4]) for k in range(4)]
+    return list(dict.fromkeys([("fast_run", "c|py"), *pairs]))
 
 
 def complaint_about(seed: int, seen: set[str]) -> str | None:
@@ -62,6 +65,14 @@ def complaint_about(seed: int, seen: set[str]) -> str | None:
         if wrong is not None:
             return f"graph {seed}, {optimizer} {linker}: {wrong}"
     return None
+
+
+def test_every_graph_is_compiled_by_all_optimizers_and_all_linkers() -> None:
+    pairs = [set(modes_for(seed)) for seed in range(4)]
+    for of_one in pairs:
+        assert {optimizer for optimizer, _ in of_one} == set(OPTIMIZERS)
+        assert {linker for _, linker in of_one} == set(LINKERS)
+    assert set.union(*pairs) == set(product(OPTIMIZERS, LINKERS))
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
