@@ -65,6 +65,11 @@ def logsoftmax(values: list[Any]) -> list[Any]:
     return [v - total for v in values]
 
 
+def _guarded(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`function` of positive numbers, and zero for the others."""
+    return lambda x: function(x) if x > 0 else mp.mpf(0)
+
+
 def _by_hand(x: Any) -> Any:
     e = T.exp(x)
     return e / e.sum(axis=1, keepdims=True)
@@ -164,6 +169,17 @@ ROWS: list[Row] = [
     Row("x*log(x)", lambda x: x * T.log(x), each(lambda x: mp.mpf(0)), (0.0,), gradient=False),
     # ---- powers, products, quotients
     Row("sqrt(x**2)", lambda x: T.sqrt(x**2), each(abs), (1e200,)),
+    Row("sqrt(x)*sqrt(x)", lambda x: T.sqrt(x) * T.sqrt(x), each(lambda x: x), (0.0,)),
+    Row("x/abs(x)", lambda x: x / abs(x), each(mp.sign), (1e-310,)),
+    Row("abs(x)/x", lambda x: abs(x) / x, each(mp.sign), (-1e-310,)),
+    Row("switch(x > 0, x*log(x), 0)", lambda x: T.switch(x > 0, x * T.log(x), 0.0),
+        each(_guarded(lambda x: x * mp.log(x))), (-1.0,)),
+    Row("switch(x <= 0, 0, x*log(x))", lambda x: T.switch(x <= 0, 0.0, x * T.log(x)),
+        each(_guarded(lambda x: x * mp.log(x))), (-1.0,)),
+    Row("switch(x > 0, sqrt(x), 0)", lambda x: T.switch(x > 0, T.sqrt(x), 0.0),
+        each(_guarded(mp.sqrt)), (-1.0,)),
+    Row("switch(x <= 0, 0, sqrt(x))", lambda x: T.switch(x <= 0, 0.0, T.sqrt(x)),
+        each(_guarded(mp.sqrt)), (-1.0,)),
     Row("(x/exp(x))*exp(x)", lambda x: (x / T.exp(x)) * T.exp(x), each(lambda x: x), (800.0,)),
     Row("sum(x - mean(x))", lambda x: (x - T.mean(x, axis=0)).sum(axis=0),
         lambda x: [mp.mpf(0)], (0.1, 0.2, 0.4)),
@@ -287,8 +303,12 @@ STABILIZING_ELSEWHERE = (
     "c * exp(x) - c -> c * expm1(x)",
     "log(exp(x)) -> x",
     "logsoftmax_by_hand",
+    "sgn(x) * (sgn(x) / abs(x)) -> reciprocal(abs(x))",
     "softmax_by_hand",
     "sqrt(sqr(x)) -> abs(x)",
+    "sqr(sqrt(x)) -> x",
+    "x / abs(x) -> sgn(x)",
+    "abs(x) / x -> sgn(x)",
 )
 """Rules of other phases that keep digits, or keep from overflow."""
 

@@ -37,6 +37,7 @@ from kroton.rewriting.pattern import (
     neq,
     or_,
     reciprocal,
+    sgn,
     sqr,
     sqrt,
     switch,
@@ -130,6 +131,9 @@ rule(and_(x.discrete, x), x)
 rule(or_(x.discrete, x), x)
 rule(abs(exp(x.float)), exp(x))
 rule(abs(sqr(x.float)), sqr(x))
+rule(x.float / abs(x), sgn(x))
+rule(abs(x.float) / x, sgn(x))
+rule(sgn(x.float) * (sgn(x) / abs(x)), reciprocal(abs(x)))
 rule(maximum(x, x), x)
 rule(minimum(x, x), x)
 rule(eq(x.discrete, x), True)

@@ -12,7 +12,6 @@ from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.pattern import (
     C,
-    abs,
     exp,
     exp2,
     expm1,
@@ -20,7 +19,6 @@ from kroton.rewriting.pattern import (
     mul,
     pow,
     reciprocal,
-    sgn,
     sqr,
     sqrt,
     x,
@@ -90,8 +88,6 @@ rule(mul(reciprocal(x), reciprocal(x)), reciprocal(sqr(x)))
 # ---- roots, moduli, logarithms
 rule(log(sqrt(x.float)), 0.5 * log(x))
 rule(log(reciprocal(x.float)), -log(x))
-rule(x.float / abs(x), sgn(x))
-rule(abs(x.float) / x, sgn(x))
 
 
 def _where_positive(m: Any) -> Any:

@@ -18,9 +18,11 @@ from kroton.rewriting.pattern import (
     reciprocal,
     sigmoid,
     softplus,
+    switch,
     tanh,
     x,
     y,
+    z,
 )
 from kroton.rewriting.phases import stabilize
 
@@ -50,3 +52,9 @@ rule(log(exp(x.float) + exp(y)), logaddexp(x, y))
 rule((exp(x.float) - exp(-x)) / (exp(x) + exp(-x)), tanh(x))
 rule(expm1(x.float) / (1 + exp(x)), tanh(0.5 * x))
 rule(-expm1(x.float) / (1 + exp(x)), tanh(-0.5 * x))
+
+# ---- guards: what a branch that is not taken would be is not computed with
+rule(switch(z, x.float, 0) * y, switch(z, x * y, 0))
+rule(switch(z, 0, x.float) * y, switch(z, 0, x * y))
+rule(switch(z, x.float, 0) / y, switch(z, x / y, 0))
+rule(switch(z, 0, x.float) / y, switch(z, 0, x / y))
