@@ -154,7 +154,9 @@ def _vector(var: Variable, position: int) -> Variable | None:
     """The vector of which `var` is a column (position 0) or a row (1); None if it is none."""
     node = var.owner
     order = (0, "x") if position == 0 else ("x", 0)
-    if node is not None and type(node.op) is DimShuffle and node.op.new_order == order:
+    if node is None or type(node.op) is not DimShuffle or node.op.drop:
+        return None
+    if node.op.new_order == order:
         return node.inputs[0]  # type: ignore[no-any-return]
     return None
 

@@ -21,17 +21,23 @@ def transposed_product(fgraph: FunctionGraph, node: Apply) -> Any:
     """dot(x.T, y).T is dot(y.T, x), and dot(x, y.T).T is dot(y, x.T)."""
     (product,) = node.inputs
     inner = product.owner
-    if inner is None or type(inner.op) is not Dot or node.op.new_order != (1, 0):
+    if inner is None or type(inner.op) is not Dot or not _transposes(node):
         return None
     x, y = inner.inputs
+    if x.type.ndim != 2 or y.type.ndim != 2:
+        return None
     if len(fgraph.variables[product]) > 1 or not (_is_transposed(x) or _is_transposed(y)):
         return None
     return inner.op(_transposed(y), _transposed(x))
 
 
+def _transposes(node: Apply) -> bool:
+    """Whether it is the transposition of a matrix, and drops no third dimension."""
+    return type(node.op) is DimShuffle and node.op.new_order == (1, 0) and not node.op.drop
+
+
 def _is_transposed(x: Variable) -> bool:
-    node = x.owner
-    return node is not None and type(node.op) is DimShuffle and node.op.new_order == (1, 0)
+    return x.owner is not None and _transposes(x.owner)
 
 
 def _transposed(x: Variable) -> Any:
@@ -77,7 +83,7 @@ def _is_product(fgraph: FunctionGraph, reader: Any) -> bool:
     """Whether it is a Dot, or a transposition that only Dots read."""
     if reader == "output":
         return False
-    if type(reader.op) is DimShuffle and reader.op.new_order == (1, 0):
+    if _transposes(reader):
         users = [client for client, _ in fgraph.variables[reader.outputs[0]]]
         return all(user != "output" and type(user.op) is Dot for user in users)
     return type(reader.op) is Dot
@@ -88,7 +94,7 @@ def scaled_transposition(fgraph: FunctionGraph, node: Apply) -> Any:
     """(c * x).T, of which only products are made, is c * x.T."""
     (operand,) = node.inputs
     scaled = operand.owner
-    if node.op.new_order != (1, 0) or scaled is None or type(scaled.op) is not Elemwise:
+    if not _transposes(node) or scaled is None or type(scaled.op) is not Elemwise:
         return None
     if scaled.op.name != "mul" or not _is_product(fgraph, node):
         return None
@@ -101,10 +107,10 @@ def scaled_transposition(fgraph: FunctionGraph, node: Apply) -> Any:
     return None
 
 
-def _swaps(order: tuple[Any, ...]) -> bool:
-    """Whether a DimShuffle transposes each matrix of a stack."""
-    n = len(order)
-    return n > 2 and order == (*range(n - 2), n - 1, n - 2)
+def _swaps(op: DimShuffle) -> bool:
+    """Whether it transposes each matrix of a stack."""
+    n = len(op.new_order)
+    return n > 2 and op.new_order == (*range(n - 2), n - 1, n - 2) and not op.drop
 
 
 @canonicalize.rewriter(DimShuffle, name="transposed_batched_product")
@@ -112,13 +118,16 @@ def transposed_batched_product(fgraph: FunctionGraph, node: Apply) -> Any:
     """The transposed products of stacks of matrices, one of which is transposed already."""
     (products,) = node.inputs
     inner = products.owner
-    if inner is None or type(inner.op) is not BatchedDot or not _swaps(node.op.new_order):
+    if inner is None or type(inner.op) is not BatchedDot or not _swaps(node.op):
         return None
     if len(fgraph.variables[products]) > 1:
         return None
     order = node.op.new_order
     turned = [
-        v.owner is not None and type(v.owner.op) is DimShuffle and v.owner.op.new_order == order
+        v.owner is not None
+        and type(v.owner.op) is DimShuffle
+        and v.owner.op.new_order == order
+        and not v.owner.op.drop
         for v in inner.inputs
     ]
     if not any(turned):

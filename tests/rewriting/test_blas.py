@@ -121,3 +121,31 @@ def test_optimized_graphs_are_differentiable():
     vals = [rng.standard_normal(v.type.ndim * (3,)) for v in inputs]
     for a, b in zip(f(*vals), g(*vals)):
         np.testing.assert_allclose(a, b)
+
+
+@pytest.mark.parametrize(
+    ("build", "shapes"),
+    [
+        (
+            lambda A, u, v: A + T.dot(T.dimshuffle(u, (0, "x")), T.dimshuffle(v, ("x", 0))),
+            [(3, 4), (3, 1), (4, 1)],
+        ),
+        (
+            lambda A, c: T.dimshuffle(T.dot(A.T, T.dimshuffle(c, (1, 0))), (1, 0)),
+            [(4, 3), (5, 4, 1)],
+        ),
+        (lambda A, c: T.dimshuffle(T.dot(A.T, c), (1, 0)), [(4, 3), (2, 4, 1)]),
+        (
+            lambda c, d: T.dimshuffle(T.batched_dot(T.dimshuffle(c, (0, 2, 1)), d), (0, 2, 1)),
+            [(5, 4, 3, 1), (5, 3, 2)],
+        ),
+    ],
+)
+def test_what_drops_a_dimension_is_no_transposition(build, shapes):
+    inputs = [T.tensor("float64", tuple(1 if e == 1 else None for e in shape)) for shape in shapes]
+    rng = np.random.default_rng(0)
+    drawn = [rng.standard_normal(shape) for shape in shapes]
+    out = build(*inputs)
+    with kroton.config.change_flags(on_opt_error="raise"):
+        found = compiled(inputs, out)(*drawn)
+    np.testing.assert_allclose(found, compiled(inputs, out, mode=PLAIN)(*drawn))
