@@ -33,6 +33,27 @@ cdef struct Axis:
     cnp.npy_intp n, si, so
 
 
+cdef inline bint onwards(
+    const Axis *axes, int n, int but, cnp.npy_intp *index, char **x, cnp.npy_int64 **out
+) noexcept nogil:
+    """Go to the next place of `n` axes, the last one first and without axis `but`; 0 at the end."""
+    cdef int k = n - 1
+    while k >= 0:
+        if k != but:
+            index[k] += 1
+            x[0] += axes[k].si
+            if out != NULL:
+                out[0] += axes[k].so
+            if index[k] < axes[k].n:
+                return True
+            x[0] -= axes[k].n * axes[k].si
+            if out != NULL:
+                out[0] -= axes[k].n * axes[k].so
+            index[k] = 0
+        k -= 1
+    return False
+
+
 cdef class ArgmaxKernel(Kernel):
     """The position of the largest element over `axes`, or of the smallest.
 
@@ -131,30 +152,10 @@ cdef class ArgmaxKernel(Kernel):
                     self.compare(&self.line, px, run.si, run.n, best, &where, position)
                 more = True
                 position += run.n
-                k = n_runs - 2
-                while k >= 0:
-                    index[k] += 1
-                    px += runs[k].si
-                    if index[k] < runs[k].n:
-                        break
-                    px -= runs[k].n * runs[k].si
-                    index[k] = 0
-                    k -= 1
-                if k < 0:
+                if not onwards(runs, n_runs - 1, -1, index, &px, NULL):
                     break
             out[0] = where
-            k = n_kept - 1
-            while k >= 0:
-                outer[k] += 1
-                x += kept[k].si
-                out += kept[k].so
-                if outer[k] < kept[k].n:
-                    break
-                x -= kept[k].n * kept[k].si
-                out -= kept[k].n * kept[k].so
-                outer[k] = 0
-                k -= 1
-            if k < 0:
+            if not onwards(kept, n_kept, -1, outer, &x, &out):
                 return
 
     cdef inline void copy_one(self, char **args, cnp.npy_intp *one) noexcept nogil:
@@ -211,33 +212,12 @@ cdef class ArgmaxKernel(Kernel):
                     if position > 0:
                         self.compare(&self.rows, px, kept[inner].si, m, best, where, position)
                     position += 1
-                    k = n_runs - 1
-                    while k >= 0:
-                        index[k] += 1
-                        px += runs[k].si
-                        if index[k] < runs[k].n:
-                            break
-                        px -= runs[k].n * runs[k].si
-                        index[k] = 0
-                        k -= 1
-                    if k < 0:
+                    if not onwards(runs, n_runs, -1, index, &px, NULL):
                         break
                 for j in range(m):
                     out[(begin + j) * kept[inner].so] = where[j]
                 begin += m
-            k = n_kept - 1
-            while k >= 0:
-                if k != inner:
-                    outer[k] += 1
-                    x += kept[k].si
-                    out += kept[k].so
-                    if outer[k] < kept[k].n:
-                        break
-                    x -= kept[k].n * kept[k].si
-                    out -= kept[k].n * kept[k].so
-                    outer[k] = 0
-                k -= 1
-            if k < 0:
+            if not onwards(kept, n_kept, inner, outer, &x, &out):
                 return
 
     cdef void search(
