@@ -64,8 +64,22 @@ def _contract(name: str, types: Sequence[TensorType], m: int | None, n: int | No
         )
 
 
+class _Bilinear(Op):
+    """A product of two inputs that is linear in each."""
+
+    def R_op(self, inputs: Any, eval_points: Any) -> list[Any]:
+        x, y = inputs
+        dx, dy = eval_points
+        terms = []
+        if dx is not None:
+            terms.append(self(dx, y))
+        if dy is not None:
+            terms.append(self(x, dy))
+        return [None if not terms else terms[0] if len(terms) == 1 else terms[0] + terms[1]]
+
+
 @dataclass(frozen=True)
-class Dot(Op):
+class Dot(_Bilinear):
     """`numpy.dot` of vectors and matrices.
 
     Vector times vector is a scalar, the sum of products; a matrix times a vector, a vector
@@ -110,16 +124,6 @@ class Dot(Op):
         else:
             gx, gy = dot(g, b.T), dot(a.T, g)
         return [as_gradient(gx, x), as_gradient(gy, y)]
-
-    def R_op(self, inputs: Any, eval_points: Any) -> list[Any]:
-        x, y = inputs
-        dx, dy = eval_points
-        terms = []
-        if dx is not None:
-            terms.append(self(dx, y))
-        if dy is not None:
-            terms.append(self(x, dy))
-        return [None if not terms else terms[0] if len(terms) == 1 else terms[0] + terms[1]]
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
         x, y = input_shapes
@@ -305,7 +309,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 
 
 @dataclass(frozen=True)
-class BatchedDot(Op):
+class BatchedDot(_Bilinear):
     """Matrix products over leading dimensions: `x[..., m, k]` by `y[..., k, n]`.
 
     Both operands have the same number of dimensions, at least three. A leading dimension of
@@ -356,16 +360,6 @@ class BatchedDot(Op):
         gx = self(g, _swap(conjugated(y)))
         gy = self(_swap(conjugated(x)), g)
         return [as_gradient(_unstretched(gx, x), x), as_gradient(_unstretched(gy, y), y)]
-
-    def R_op(self, inputs: Any, eval_points: Any) -> list[Any]:
-        x, y = inputs
-        dx, dy = eval_points
-        terms = []
-        if dx is not None:
-            terms.append(self(dx, y))
-        if dy is not None:
-            terms.append(self(x, dy))
-        return [None if not terms else terms[0] if len(terms) == 1 else terms[0] + terms[1]]
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
         x, y = input_shapes
