@@ -7,7 +7,7 @@ which also keeps these rules from being applied to their own results.
 from __future__ import annotations
 
 from math import log as number_log
-from math import pi
+from math import pi, prod
 from math import sqrt as number_sqrt
 from typing import Any
 
@@ -43,6 +43,8 @@ c = C("c")
 _HALF = -number_log(2)
 _TAILS = {"float32": 9.0, "float64": 25.0}
 """From where on erfc is computed from its expansion; a little further it underflows."""
+_RATIOS = {"float32": 5.5, "float64": 10.0}
+"""From where on exp(-x**2) / erfc(x) is; exp(-x**2) has lost a digit by then."""
 
 
 # ---- logarithms of products and powers of what is positive ---------------------------------
@@ -139,13 +141,17 @@ rule(log(c.float * erfc(x)), lambda m: T.constant(np.log(m.value("c"))) + T.log(
      when=lambda m: m.value("c") > 0)  # fmt: skip
 
 
-def _series(z: Any) -> Any:
+def _series(z: Any, terms: int = 6) -> Any:
     """erfcx(z) z sqrt(pi) - 1 for large z: -u + 3 u**2 - 15 u**3 + ... with u = 1 / (2 z**2).
 
     NIST Digital Library of Mathematical Functions, 7.12.1.
     """
     u = 0.5 / T.sqr(z)
-    return u * (-1 + u * (3 + u * (-15 + u * (105 + u * (-945 + 10395 * u)))))
+    factors = [(-1.0) ** k * prod(range(1, 2 * k, 2)) for k in range(1, terms + 1)]
+    total = factors.pop()
+    while factors:
+        total = factors.pop() + u * total
+    return u * total
 
 
 @stabilize.rewriter("log", name="log(erfc(x))", depth=3)
@@ -169,7 +175,7 @@ def log_of_erfc(fgraph: FunctionGraph, node: Apply) -> Any:
 def ratio_of_mills(fgraph: FunctionGraph, node: Apply) -> Any:
     """The ratio, as the gradient of log(erfc(x)) has it, also where both underflow."""
     above, below = node.inputs
-    bound = _TAILS.get(below.type.dtype)
+    bound = _RATIOS.get(below.type.dtype)
     if scalar_name(below) != "erfc" or bound is None:
         return None
     (z,) = below.owner.inputs
@@ -194,7 +200,7 @@ def ratio_of_mills(fgraph: FunctionGraph, node: Apply) -> Any:
     far, near = T.maximum(z, edge), T.minimum(z, edge)
     ratio = T.switch(
         T.gt(z, bound),
-        far * number_sqrt(pi) / (1 + _series(far)),
+        far * number_sqrt(pi) / (1 + _series(far, terms=12)),
         T.exp(-T.sqr(near)) / T.erfc(near),
     )
     for factor in factors:

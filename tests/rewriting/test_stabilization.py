@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
+import kroton
 import kroton.tensor as T
 from kroton.graph import FunctionGraph
 from kroton.graph.evaluation import interpret
@@ -68,3 +69,20 @@ def test_the_gradient_of_the_stabilized_form_is_finite(
     get_optimizer("fast_run").apply(fgraph)
     (value,) = interpret(fgraph.inputs, fgraph.outputs)(np.array([at]))
     assert np.isfinite(value).all(), fgraph.toposort()
+
+
+def test_the_tail_of_the_error_function_keeps_its_digits_wherever_the_form_changes() -> None:
+    v = T.dvector("v")
+    tail = T.log(T.erfc(v))
+    f = kroton.function([v], [tail, T.grad(tail.sum(), v)])
+    at = np.concatenate([np.linspace(-4, 40, 89), np.linspace(9.9, 10.1, 41), [24.9, 25.1, 1e8]])
+    for x, value, slope in zip(at, *f(at)):
+        z = mp.mpf(float(x))
+        if x < 1000:
+            true = mp.log(mp.erfc(z))
+            assert abs(value - true) <= 2e-15 * abs(true)
+            true = -2 / mp.sqrt(mp.pi) * mp.exp(-z * z) / mp.erfc(z)
+        else:  # from the expansion's first terms
+            assert abs(value + z * z) <= 2e-15 * z * z
+            true = -2 * z - 1 / z
+        assert abs(slope - true) <= 1e-14 * abs(true)
