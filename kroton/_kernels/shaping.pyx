@@ -18,6 +18,8 @@ cdef enum:
     MAXDIMS = 64
     LARGE = 1 << 16     # bytes from which the GIL is released
 
+cdef cnp.npy_intp LARGEST = 0x7FFFFFFFFFFFFFFF
+
 
 cdef inline cnp.npy_int64 scalar(PyObject *cell) noexcept:
     return (<cnp.npy_int64 *> cnp.PyArray_DATA(<cnp.ndarray> cell))[0]
@@ -110,6 +112,8 @@ cdef class JoinKernel(Kernel):
             x = <cnp.ndarray> cells[self.inp[k]]
             for d in range(self.nd):
                 if d == self.axis:
+                    if cnp.PyArray_DIM(x, d) > LARGEST - dims[d]:
+                        raise MemoryError("Join: the extents add up to more than memory can hold")
                     dims[d] += cnp.PyArray_DIM(x, d)
                 elif cnp.PyArray_DIM(x, d) != dims[d]:
                     raise ValueError(
@@ -208,10 +212,16 @@ cdef class RepeatKernel(Kernel):
             count = (<cnp.npy_int64 *> (counts + i * step))[0]
             if count < 0:
                 raise ValueError(f"Repeat: repeats cannot be negative, got {repeats.tolist()}")
+            if count > LARGEST - total:
+                raise too_many(x, repeats)
             total += count
+        if not self.vector:
+            if n and total > LARGEST // n:
+                raise too_many(x, repeats)
+            total *= n
         for d in range(self.nd):
             dims[d] = cnp.PyArray_DIM(x, d)
-        dims[self.axis] = total if self.vector else total * n
+        dims[self.axis] = total
         z = output(cells, self.out[0], self.typenum, self.nd, dims)
         if cnp.PyArray_SIZE(z) == 0:
             return 0
@@ -226,6 +236,13 @@ cdef class RepeatKernel(Kernel):
         with nogil:
             copy_repeated(target, source, outer, n, chunk, counts, step)
         return 0
+
+
+cdef object too_many(cnp.ndarray x, cnp.ndarray repeats):
+    return MemoryError(
+        f"Repeat: {repeats.tolist()} repeats of an array of shape {shape_of(x)} "
+        "are more than memory can hold"
+    )
 
 
 cdef void copy_repeated(

@@ -65,6 +65,13 @@ class Repeat(Op):
                 f"{self}: an array of shape {x.shape} needs {x.shape[self.axis]} repeats, "
                 f"got {len(repeats)}"
             )
+        total = sum(repeats.tolist()) if repeats.ndim else int(repeats) * x.shape[self.axis]
+        if total > np.iinfo(np.int64).max:
+            # NumPy's repeat computes the extent modulo 2**64 and writes beyond its output.
+            raise MemoryError(
+                f"{self}: {repeats.tolist()} repeats of an array of shape {x.shape} "
+                "are more than memory can hold"
+            )
         output_storage[0][0] = np.repeat(x, repeats, axis=self.axis)
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kroton
 import kroton.tensor as T
 from kroton.graph.basic import Constant
 from kroton.graph.evaluation import interpret
@@ -181,6 +182,27 @@ def test_repeat_by_a_vector_agrees_with_numpy():
     )
     assert T.repeat(x, [2, 0, 1], 1).type.shape == (None, 3)
     np.testing.assert_array_equal(value(T.repeat(x, [2], 0), (x, A)), np.repeat(A, 2, 0))
+
+
+@pytest.mark.parametrize("linker", ["py", "c"])
+def test_repeats_whose_sum_overflows_are_refused_instead_of_written_beyond_memory(linker):
+    mode = kroton.Mode(linker=linker)
+    x, n, v = T.dvector("x"), T.lscalar("n"), T.lvector("v")
+    by_number = kroton.function([x, n], T.repeat(x, n), mode=mode)
+    by_vector = kroton.function([x, v], T.repeat(x, v), mode=mode)
+    with pytest.raises(MemoryError, match="more than memory can hold"):
+        by_number(np.ones(3), (2**64 + 2) // 3)
+    for counts in ([2**62] * 4, [2**62, 2**62, 2**62, 2**62 + 2]):
+        with pytest.raises(MemoryError, match="more than memory can hold"):
+            by_vector(np.ones(4), counts)
+
+
+def test_a_join_whose_extent_overflows_is_refused():
+    x = T.bvector("x")
+    huge = np.lib.stride_tricks.as_strided(np.ones(1, "int8"), (2**62,), (0,))
+    join = kroton.function([x], T.concatenate([x, x, x, x]), mode=kroton.Mode(linker="c"))
+    with pytest.raises(MemoryError, match="more than memory can hold"):
+        join(huge)
 
 
 def test_repeats_that_make_no_sense_are_refused():
