@@ -30,7 +30,7 @@ def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: An
     Raises
     ------
     TypeError
-        If `x` is not numeric or has more than `ndim` dimensions.
+        If `x` is not numeric, is a masked array or has more than `ndim` dimensions.
     OverflowError
         If a Python int does not fit into `dtype`.
     """
@@ -40,6 +40,8 @@ def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: An
         ):
             return x
         x = x.data
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("masked arrays are not supported; fill them first")
     if dtype is not None:
         wanted = dtype_of(dtype)
     elif type(x) is float:

@@ -163,6 +163,8 @@ class TensorType(Type):
             array = np.asarray(data)
         except ValueError as error:
             raise TypeError(f"cannot make an array of {type(data).__name__}: {error}") from None
+        if array.dtype.kind == "O" and weak and self.numpy_dtype.kind in "fc":
+            array = _from_large_integers(array)
         if array.dtype.kind not in "biufc":
             raise TypeError(
                 f"expected {self.dtype} values, got {_described(data)} of dtype {array.dtype}"
@@ -177,7 +179,9 @@ class TensorType(Type):
         if (weak or array.ndim == 0) and array.dtype.kind in "iu" and wanted.kind in "iufc":
             with np.errstate(all="ignore"):
                 converted = array.astype(wanted)
-            if np.array_equal(converted.astype(array.dtype), array):
+            if np.array_equal(converted.astype(array.dtype), array) and np.array_equal(
+                converted < 0, array < 0
+            ):
                 return converted
         elif (
             weak and allow_downcast is None and array.dtype.kind + wanted.kind in ("ff", "fc", "cc")
@@ -285,6 +289,16 @@ class TensorType(Type):
             return f"TensorType({self.dtype}, {known})"
         inside = ", ".join("?" if e is None else str(e) for e in self.shape)
         return f"TensorType({self.dtype}, ({inside}{',' if len(self.shape) == 1 else ''}))"
+
+
+def _from_large_integers(array: np.ndarray) -> np.ndarray:
+    """Python ints, of which one is beyond 64 bits, as float64; anything else as it came."""
+    if all(type(item) is int for item in array.flat):
+        try:
+            return array.astype(np.float64)
+        except OverflowError:
+            pass
+    return array
 
 
 def _described(data: Any) -> str:
