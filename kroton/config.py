@@ -54,11 +54,12 @@ _SETTINGS: dict[str, _Setting] = {
     "floatX": _Setting("float64", _one_of("float32", "float64"),
         "dtype of constructors without a prefix, such as T.matrix, and of uncommitted floats"),
     "mode": _Setting("FAST_RUN", _object_or_name,
-        "the default mode: a name, or a Mode"),
+        "the mode of functions that are given none: a name, or a Mode"),
     "linker": _Setting("c|py", _object_or_name,
-        "the linker of Mode() when none is given: py, c, c|py, c&py, or a Linker"),
+        "the linker of functions without a mode, and of Mode(): py, c, c|py, c&py, or a Linker"),
     "optimizer": _Setting("fast_run", _object_or_name,
-        "the optimizer of Mode() when none is given: None, merge, fast_compile, fast_run, ..."),
+        "the optimizer of functions without a mode, and of Mode(): None, merge, fast_compile, "
+        "fast_run, ..."),
     "optimizer_excluding": _Setting("", str,
         "tags or rule names that no optimizer includes, separated by ':'"),
     "optimizer_including": _Setting("", str,
@@ -136,7 +137,10 @@ class Section:
         section, leaf = self._find(name)
         full = section._prefix + leaf
         try:
-            _store(section, leaf, _SETTINGS[full].convert(value))
+            converted = _SETTINGS[full].convert(value)
+            for judge in _judges.get(full, ()):
+                judge(converted)
+            _store(section, leaf, converted)
         except (TypeError, ValueError) as error:
             raise ValueError(f"config.{full}: {error}") from None
 
@@ -181,6 +185,19 @@ def _store(section: Section, leaf: str, value: Any) -> None:
     section.__dict__[leaf] = value
     for tell in _watchers.get(section._prefix + leaf, ()):
         tell(value)
+
+
+_judges: dict[str, list[Callable[[Any], Any]]] = {}
+"""Who refuses wrong values of a setting whose choices are not known here."""
+
+
+def check(name: str, judge: Callable[[Any], Any]) -> None:
+    """Call `judge` with each value that setting `name` shall get; it raises for a wrong one.
+
+    A value from the environment or the file is not asked about: a later import may register
+    the name that it mentions. Its first use tells.
+    """
+    _judges.setdefault(name, []).append(judge)
 
 
 def watch(name: str, tell: Callable[[Any], None]) -> None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import kroton
+import kroton.tensor as T
 from kroton.config import config
 
 
@@ -82,3 +84,48 @@ def test_printing_lists_every_setting_with_its_meaning():
     assert "floatX = " in text
     assert "DebugMode.patience = " in text
     assert "patience = " in str(config.DebugMode)
+
+
+@pytest.mark.parametrize(
+    ("setting", "known"),
+    [("mode", "FAST_RUN, DEBUG_MODE"), ("linker", "'c|py', 'c&py'"), ("optimizer", "fast_run")],
+)
+def test_a_wrong_mode_linker_or_optimizer_is_refused_where_it_is_set(setting, known):
+    before = getattr(config, setting)
+    with pytest.raises(ValueError, match=f"config.{setting}: there is no.* 'nosuch'.*"):
+        setattr(config, setting, "nosuch")
+    with pytest.raises(ValueError) as error, config.change_flags(**{setting: "nosuch"}):
+        pass
+    assert known in str(error.value)
+    assert getattr(config, setting) == before
+    done = run(
+        "import kroton, kroton.tensor as T; x = T.dscalar(); kroton.function([x], x)",
+        KROTON_FLAGS=f"{setting}=nosuch",
+    )
+    assert "ValueError: there is no" in done.stderr
+    assert known in done.stderr
+
+
+def test_functions_without_a_mode_are_linked_and_optimized_as_the_settings_say():
+    x = T.dscalar("x")
+
+    def implementations(mode=None):
+        listing = str(kroton.function([x], T.log(1 + T.exp(x)), mode=mode).program)
+        return listing.count("[c]"), listing.count("[py]")
+
+    assert implementations() == (1, 0)
+    with config.change_flags(linker="py"):
+        assert implementations() == (0, 1)
+        assert implementations("FAST_RUN") == (1, 0)
+    with config.change_flags(optimizer=None):
+        assert implementations() == (3, 0)
+    with config.change_flags(optimizer="None", linker="py"):
+        assert implementations() == (0, 3)
+    with config.change_flags(linker="py", mode="FAST_COMPILE"):
+        assert implementations()[1] == 0
+    done = run(
+        "import kroton, kroton.tensor as T; x = T.dscalar(); "
+        "print(kroton.function([x], T.exp(x)).program)",
+        KROTON_FLAGS="linker=py",
+    )
+    assert "[py]" in done.stdout, done.stderr

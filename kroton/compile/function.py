@@ -253,7 +253,8 @@ class Function(Entry):  # type: ignore[misc]
         return (_remake, (type(self), _state(self)))
 
     def __repr__(self) -> str:
-        return f"<kroton function {self.name or ''}{self._signature()}>"
+        named = f" {self.name!r}" if self.name else ""
+        return f"<kroton function{named}: {self._signature()}>"
 
 
 class _Missing:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from kroton.config import config
+from kroton.config import check, config
 from kroton.linking.hooks import Hook
 from kroton.linking.linker import (
     CLinker,
@@ -134,6 +134,10 @@ def register_mode(name: str, mode: Any) -> None:
 def get_mode(mode: Any) -> Mode:
     """A Mode from an object, a name, or None for `config.mode`.
 
+    Where `config.mode` is the default, FAST_RUN, None takes `config.linker` and
+    `config.optimizer`. What `config.optimizer_including`, `_excluding` and `_requiring` say is
+    applied to modes that are not given as an object.
+
     Raises
     ------
     ValueError
@@ -141,16 +145,25 @@ def get_mode(mode: Any) -> Mode:
     """
     if mode is None:
         mode = config.mode
+        if mode == "FAST_RUN" and (config.linker, config.optimizer) != ("c|py", "fast_run"):
+            return _configured(Mode())
+    known = _known_mode(mode)
+    if known is mode:
+        return mode  # type: ignore[no-any-return]
+    return _configured(known if isinstance(known, Mode) else known())
+
+
+def _known_mode(mode: Any) -> Any:
+    """A Mode as it is; for a name, the Mode or the function that makes it."""
     if isinstance(mode, Mode):
         return mode
     try:
-        known = predefined_modes[mode]
+        return predefined_modes[mode]
     except (KeyError, TypeError):
         names = ", ".join(predefined_modes)
         raise ValueError(
             f"there is no mode {mode!r}; use one of {names}, or a Mode object"
         ) from None
-    return _configured(known if isinstance(known, Mode) else known())
 
 
 def _configured(mode: Mode) -> Mode:
@@ -165,3 +178,8 @@ def _configured(mode: Mode) -> Mode:
 def get_default_mode() -> Mode:
     """The mode that `config.mode` names."""
     return get_mode(None)
+
+
+check("mode", _known_mode)
+check("linker", get_linker)
+check("optimizer", get_optimizer)
