@@ -16,8 +16,8 @@ from kroton._kernels cimport memory
 from kroton._kernels.kernel cimport Kernel
 from kroton._kernels.loops cimport canonical
 from kroton._kernels.rows cimport (
-    LARGE, Loops, Rows, advance, exponentials, largest, load, logarithm, quotients, real,
-    rows_in_tile, rows_of, shifted, total,
+    LARGE, Loops, Rows, advance, exponentials, largest, load, logarithm, real,
+    rows_in_tile, rows_of, scaled, shifted, total,
 )
 
 cnp.import_array()
@@ -76,7 +76,7 @@ cdef void crossentropy_rows(
         many = min(at_once, x.count - done)
         for r in range(many):
             row = sm + (done + r) * n
-            shifted(row, x.at, x.step, n, largest(loops, sm, x.at, x.step, n))
+            shifted(loops, row, x.at, x.step, n, largest(loops, sm, x.at, x.step, n))
             winner[done + r] = first_zero(row, n)
             nll[done + r] = -row[class_at(classes + (done + r) * class_step, class_type)]
             advance(&x)
@@ -85,7 +85,7 @@ cdef void crossentropy_rows(
             row = sm + (done + r) * n
             s = total(loops, row, n)
             nll[done + r] = nll[done + r] + logarithm(s)
-            quotients(row, n, s)
+            scaled(loops, row, n, 1 / s)
             if s != s:
                 winner[done + r] = first_maximum(row, again.at, again.step, n)
             advance(&again)

@@ -77,40 +77,43 @@ EXTREMES_COMPLEX(c16)
 
 /* Sums take args = {acc, x, acc}; steps[0] is 0 where all x go into one accumulator. */
 
-/* The pairwise sum of n elements, in NumPy's order, so that it has NumPy's bits: eight sums in
- * turn over at most 128 elements, halves of a multiple of eight above. */
-#define PAIRWISE(T)                                                                           \
-    static T pairwise_##T(const char *x, npy_intp n, npy_intp s)                              \
+/* The pairwise sum of n elements: LANES sums in turn over at most LEAF elements, halves of a
+ * multiple of LANES above. With 8 and 128 it has NumPy's order, and so NumPy's bits. */
+#define PAIRWISE(NAME, T, LANES, LEAF)                                                        \
+    static T NAME(const char *x, npy_intp n, npy_intp s)                                      \
     {                                                                                         \
-        if (n < 8) {                                                                          \
+        if (n < LANES) {                                                                      \
             T sum = (T)-0.0;                                                                  \
             for (npy_intp k = 0; k < n; k++)                                                  \
                 sum += *(const T *)(x + k * s);                                               \
             return sum;                                                                       \
         }                                                                                     \
-        if (n > 128) {                                                                        \
+        if (n > LEAF) {                                                                       \
             npy_intp half = n / 2;                                                            \
-            half -= half % 8;                                                                 \
-            return pairwise_##T(x, half, s) + pairwise_##T(x + half * s, n - half, s);        \
+            half -= half % LANES;                                                             \
+            return NAME(x, half, s) + NAME(x + half * s, n - half, s);                        \
         }                                                                                     \
-        T r[8];                                                                               \
-        npy_intp k = 8;                                                                       \
+        T r[LANES];                                                                           \
+        npy_intp k = LANES;                                                                   \
         if (s == sizeof(T)) {                                                                 \
             const T *v = (const T *)x;                                                        \
-            for (int j = 0; j < 8; j++)                                                       \
+            for (int j = 0; j < LANES; j++)                                                   \
                 r[j] = v[j];                                                                  \
-            for (; k < n - n % 8; k += 8)                                                     \
-                for (int j = 0; j < 8; j++)                                                   \
+            for (; k < n - n % LANES; k += LANES)                                             \
+                for (int j = 0; j < LANES; j++)                                               \
                     r[j] += v[k + j];                                                         \
         }                                                                                     \
         else {                                                                                \
-            for (int j = 0; j < 8; j++)                                                       \
+            for (int j = 0; j < LANES; j++)                                                   \
                 r[j] = *(const T *)(x + j * s);                                               \
-            for (; k < n - n % 8; k += 8)                                                     \
-                for (int j = 0; j < 8; j++)                                                   \
+            for (; k < n - n % LANES; k += LANES)                                             \
+                for (int j = 0; j < LANES; j++)                                               \
                     r[j] += *(const T *)(x + (k + j) * s);                                    \
         }                                                                                     \
-        T sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));            \
+        for (int width = 1; width < LANES; width *= 2)                                        \
+            for (int j = 0; j < LANES; j += 2 * width)                                        \
+                r[j] += r[j + width];                                                         \
+        T sum = r[0];                                                                         \
         for (; k < n; k++)                                                                    \
             sum += *(const T *)(x + k * s);                                                   \
         return sum;                                                                           \
@@ -133,8 +136,9 @@ EXTREMES_COMPLEX(c16)
         return sum;                                                                           \
     }
 
-#define REDUCE_ADD(TA, TO, TOTAL)                                                             \
-    static void reduce_add_##TA##_##TO(ARGUMENTS)                                             \
+#define REDUCE_ADD(TA, TO, TOTAL) ADD_LOOP(reduce_add_##TA##_##TO, TA, TO, TOTAL)
+#define ADD_LOOP(NAME, TA, TO, TOTAL)                                                         \
+    static void NAME(ARGUMENTS)                                                               \
     {                                                                                         \
         const npy_intp n = dimensions[0], so = steps[0], s = steps[1];                        \
         char *acc = args[0];                                                                  \
@@ -152,8 +156,13 @@ EXTREMES_COMPLEX(c16)
         }                                                                                     \
     }
 
-PAIRWISE(f4)
-PAIRWISE(f8)
+PAIRWISE(pairwise_f4, f4, 8, 128)
+PAIRWISE(pairwise_f8, f8, 8, 128)
+/* Where NumPy's bits are not asked for: more sums at a time, which do not wait for each other. */
+PAIRWISE(wide_f4, f4, 32, 512)
+PAIRWISE(wide_f8, f8, 16, 256)
+ADD_LOOP(wide_add_f4, f4, f4, wide_f4)
+ADD_LOOP(wide_add_f8, f8, f8, wide_f8)
 REDUCE_ADD(f4, f4, pairwise_f4)
 REDUCE_ADD(f8, f8, pairwise_f8)
 #define WIDENING_ADD(TA, TO) ANY_ORDER(TA, TO) REDUCE_ADD(TA, TO, total_##TA##_##TO)
@@ -201,6 +210,8 @@ WIDENING_ADD(u4, u8)
 #define REDUCE_ROWS                                                                           \
     {"reduce_add", 2, {NPY_FLOAT32, NPY_FLOAT32}, NPY_FLOAT32, reduce_add_f4_f4},             \
     {"reduce_add", 2, {NPY_FLOAT64, NPY_FLOAT64}, NPY_FLOAT64, reduce_add_f8_f8},             \
+    {"wide_add", 2, {NPY_FLOAT32, NPY_FLOAT32}, NPY_FLOAT32, wide_add_f4},                    \
+    {"wide_add", 2, {NPY_FLOAT64, NPY_FLOAT64}, NPY_FLOAT64, wide_add_f8},                    \
     ROW_ADD(b1, NPY_BOOL, NPY_INT64)                                                          \
     ROW_ADD(i1, NPY_INT8, NPY_INT64)                                                          \
     ROW_ADD(i2, NPY_INT16, NPY_INT64)                                                         \

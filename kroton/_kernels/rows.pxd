@@ -22,6 +22,8 @@ cdef struct Loops:
     Loop exp
     Loop maximum
     Loop add
+    Loop subtract
+    Loop multiply
 
 # The rows of an array: `count` of `n` elements. Row r starts at an offset that `advance` keeps.
 cdef struct Rows:
@@ -150,15 +152,43 @@ cdef inline real logarithm(real x) noexcept nogil:
         return log(x)
 
 
-cdef inline void shifted(real *out, char *x, Py_ssize_t step, Py_ssize_t n, real by) noexcept nogil:
+cdef inline void with_one_value(
+    Loop *loop, char *x, Py_ssize_t step, real *value, real *out, Py_ssize_t n
+) noexcept nogil:
+    """out = loop(x, value), the same value for all elements."""
+    cdef char *args[3]
+    cdef cnp.npy_intp dims[1]
+    cdef cnp.npy_intp steps[3]
+    args[0] = x
+    args[1] = <char *> value
+    args[2] = <char *> out
+    dims[0] = n
+    steps[0] = step
+    steps[1] = 0
+    steps[2] = sizeof(real)
+    loop.function(args, dims, steps, loop.data)
+
+
+cdef inline void shifted(
+    Loops *loops, real *out, char *x, Py_ssize_t step, Py_ssize_t n, real by
+) noexcept nogil:
     """out = x - by"""
     cdef Py_ssize_t i
-    if step == sizeof(real):
-        for i in range(n):
-            out[i] = (<real *> x)[i] - by
-    else:
-        for i in range(n):
-            out[i] = (<real *> (x + i * step))[0] - by
+    if n > SHORT:
+        with_one_value(&loops.subtract, x, step, &by, out, n)
+        return
+    for i in range(n):
+        out[i] = (<real *> (x + i * step))[0] - by
+
+
+cdef inline void scaled(Loops *loops, real *x, Py_ssize_t n, real by) noexcept nogil:
+    """x = x * by, in place"""
+    cdef Py_ssize_t i
+    if n > SHORT:
+        with_one_value(&loops.multiply, <char *> x, sizeof(real), &by, x, n)
+        return
+    for i in range(n):
+        x[i] = x[i] * by
 
 
 cdef inline void gathered(real *out, char *x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
@@ -171,12 +201,6 @@ cdef inline void scattered(real *x, char *out, Py_ssize_t step, Py_ssize_t n) no
     cdef Py_ssize_t i
     for i in range(n):
         (<real *> (out + i * step))[0] = x[i]
-
-
-cdef inline void quotients(real *x, Py_ssize_t n, real by) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        x[i] = x[i] / by
 
 
 cdef inline Py_ssize_t rows_in_tile(Py_ssize_t n) noexcept nogil:

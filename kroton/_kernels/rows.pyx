@@ -10,11 +10,13 @@ cnp.import_array()
 
 
 cdef int load(Loops *loops, int typenum) except -1:
-    """Reductions by NumPy's loops, which know them (pairwise sums, SIMD maxima)."""
+    """Maxima by NumPy's loop, sums by our own, both of which know reductions."""
     if not (
         find("exp", (typenum,), typenum, np.exp, &loops.exp)
-        and find("max of a row", (typenum, typenum), typenum, np.maximum, &loops.maximum)
-        and find("sum of a row", (typenum, typenum), typenum, np.add, &loops.add)
+        and find("maximum", (typenum, typenum), typenum, np.maximum, &loops.maximum)
+        and find("wide_add", (typenum, typenum), typenum, None, &loops.add)
+        and find("sub", (typenum, typenum), typenum, np.subtract, &loops.subtract)
+        and find("mul", (typenum, typenum), typenum, np.multiply, &loops.multiply)
     ):
         raise TypeError(f"no loops for type number {typenum}: float32 and float64 have them")
     return 0
