@@ -11,6 +11,9 @@
  *     log(1 + f) = f - f^2 / 2 + s (f^2 / 2 + R(s^2)), s = f / (2 + f): P. T. P. Tang, "Table-driven
  *     implementation of the logarithm function", ACM TOMS 16 (1990), with the coefficients of R
  *     that K. C. Ng found for FreeBSD's msun.
+ * sin, cos (double):  x = n pi/2 + y with pi/2 in parts of 33 bits, so that n times a part is exact,
+ *     and y in two numbers (Cody and Waite; W. Kahan, "Minimizing q*m - n", 1983); then Ng's
+ *     polynomials on [-pi/4, pi/4]. For |x| < PERIODIC_LIMIT; beyond it is the C library's turn.
  */
 #ifndef KROTON_ELEMENTARY_H
 #define KROTON_ELEMENTARY_H
@@ -238,6 +241,58 @@ static inline double softplus_f64(double x)
 static inline float softplus_f32(float x)
 {
     return (x > 0.0f ? x : 0.0f) + log1p_finite_f32(exp_f32(-fabsf(x)));
+}
+
+#define PERIODIC_LIMIT 1.6e6 /* n has 20 bits */
+
+/* x as y + tail and a multiple of pi / 2, whose number is in the low bits of the result */
+static inline uint64_t quadrant_f64(double x, double *y, double *tail)
+{
+    double shifted = x * 6.36619772367581382433e-01 + SHIFT_F64;
+    double n = shifted - SHIFT_F64;
+    double r = x - n * 1.57079632673412561417e+00; /* exact */
+    double w = n * 6.07710050630396597660e-11;     /* exact */
+    double s = r - w, back = s - r;
+    double lost = (r - (s - back)) - (w + back);   /* of r - w */
+    double t = n * 2.02226624879595063154e-21 - lost;
+    *y = s - t;
+    *tail = (s - *y) - t;
+    return bits_f64(shifted);
+}
+static inline double sin_reduced_f64(double y, double tail)
+{
+    double z = y * y, w = z * z, v = z * y;
+    double r = 8.33333333332248946124e-03
+        + z * (-1.98412698298579493134e-04 + z * 2.75573137070700676789e-06)
+        + z * w * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10);
+    return y - ((z * (0.5 * tail - v * r) - tail) - v * -1.66666666666666324348e-01);
+}
+static inline double cos_reduced_f64(double y, double tail)
+{
+    double z = y * y, w = z * z, half = 0.5 * z, one = 1.0 - half;
+    double r = z * (4.16666666666666019037e-02
+                    + z * (-1.38888888888741095749e-03 + z * 2.48015872894767294178e-05))
+        + w * w * (-2.75573143513906633035e-07
+                   + z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11));
+    return one + (((1.0 - one) - half) + (z * r - y * tail));
+}
+/* the sine or the cosine of y, as the quadrant has it */
+static inline double turned_f64(uint64_t quadrant, double y, double tail)
+{
+    double size = quadrant & 1 ? cos_reduced_f64(y, tail) : sin_reduced_f64(y, tail);
+    return from_bits_f64(bits_f64(size) ^ (quadrant & 2) << 62);
+}
+static inline double sin_f64(double x)
+{
+    double y, tail;
+    uint64_t quadrant = quadrant_f64(x, &y, &tail);
+    return turned_f64(quadrant, y, tail);
+}
+static inline double cos_f64(double x)
+{
+    double y, tail;
+    uint64_t quadrant = quadrant_f64(x, &y, &tail) + 1;
+    return turned_f64(quadrant, y, tail);
 }
 
 /* The nearest integer, ties away from zero. */

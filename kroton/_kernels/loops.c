@@ -247,6 +247,41 @@ UNARY(expm1_loop_f4, f4, f4, expm1_f32(a))
 UNARY(expm1_loop_f8, f8, f8, expm1_f64(a))
 UNARY(tanh_loop_f4, f4, f4, tanh_f32(a))
 UNARY(tanh_loop_f8, f8, f8, tanh_f64(a))
+
+/* Elements of PERIODIC_LIMIT and beyond, and what is not finite, are the C library's; rows without
+ * such are computed in vectors. */
+#define PERIODIC(NAME)                                                                        \
+    static inline f8 NAME##_any(f8 a)                                                         \
+    {                                                                                         \
+        return fabs(a) < PERIODIC_LIMIT ? NAME##_f64(a) : NAME(a);                            \
+    }                                                                                         \
+    static void NAME##_loop_f8(ARGUMENTS)                                                     \
+    {                                                                                         \
+        const npy_intp sa = steps[0], so = steps[1];                                          \
+        npy_intp left = dimensions[0];                                                        \
+        char *pa = args[0], *po = args[1];                                                    \
+        while (left > 0) {                                                                    \
+            const npy_intp n = left < 1024 ? left : 1024;                                     \
+            int within = sa == sizeof(f8) && so == sizeof(f8);                                \
+            if (within) {                                                                     \
+                const f8 *va = (const f8 *)pa;                                                \
+                f8 *vo = (f8 *)po;                                                            \
+                for (npy_intp i = 0; i < n; i++)                                              \
+                    within &= fabs(va[i]) < PERIODIC_LIMIT;                                   \
+                if (within)                                                                   \
+                    INDEPENDENT for (npy_intp i = 0; i < n; i++) vo[i] = NAME##_f64(va[i]);   \
+            }                                                                                 \
+            if (!within)                                                                      \
+                for (npy_intp i = 0; i < n; i++)                                              \
+                    *(f8 *)(po + i * so) = NAME##_any(*(const f8 *)(pa + i * sa));            \
+            pa += n * sa;                                                                     \
+            po += n * so;                                                                     \
+            left -= n;                                                                        \
+        }                                                                                     \
+    }
+PERIODIC(sin)
+PERIODIC(cos)
+
 UNARY(erf_f4, f4, f4, erff(a))
 UNARY(erf_f8, f8, f8, erf(a))
 UNARY(erfc_f4, f4, f4, erfcf(a))
@@ -335,6 +370,8 @@ const kroton_loop JOIN(kroton_loops_, KROTON_ISA)[] = {
     ROW_FLOATS("expm1", expm1_loop)
 #endif
     ROW_FLOATS("tanh", tanh_loop)
+    ROW1("sin", NPY_FLOAT64, NPY_FLOAT64, sin_loop_f8)
+    ROW1("cos", NPY_FLOAT64, NPY_FLOAT64, cos_loop_f8)
     ROW_FLOATS("erf", erf)
     ROW_FLOATS("erfc", erfc)
     ROW_FLOATS("gamma", gamma)

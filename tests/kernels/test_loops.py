@@ -160,7 +160,9 @@ def precise(name, x):
     np.finfo(np.longdouble).eps > 1e-18, reason="long double is no wider than double here"
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["exp", "log", "log1p", "expm1", "tanh", "sigmoid", "softplus"])
+@pytest.mark.parametrize(
+    "name", ["exp", "log", "log1p", "expm1", "tanh", "sigmoid", "softplus", "sin", "cos"]
+)
 def test_elementary_functions_are_within_four_units_in_the_last_place(name, dtype, isa):
     op = scalar.ops[name]
     dtype = np.dtype(dtype)
@@ -193,11 +195,41 @@ def test_elementary_functions_are_within_four_units_in_the_last_place(name, dtyp
     np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(expected[zero]))
 
 
+def multiples_of_half_pi(dtype):
+    """The numbers nearest to n pi / 2, and their neighbours: what argument reduction finds hard."""
+    n = np.random.default_rng(2).integers(-1_018_000, 1_018_000, 20_000).astype(np.longdouble)
+    near = (n * np.arctan2(np.longdouble(1), np.longdouble(0))).astype(dtype)
+    return np.concatenate([near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf)])
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sines_near_multiples_of_half_pi_are_those_of_the_c_library(name, isa):
+    x = multiples_of_half_pi(np.float64)
+    dtype = np.dtype("float64")
+    (got,) = kernel_for(scalar.ops[name], (dtype,), dtype, ((False,),))(x)
+    np.testing.assert_array_max_ulp(got, getattr(np, name)(x), maxulp=1)
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_one_large_element_does_not_change_the_bits_of_its_neighbours(name, isa):
+    x = np.random.default_rng(4).normal(scale=100, size=3000)
+    dtype = np.dtype("float64")
+    kernel = kernel_for(scalar.ops[name], (dtype,), dtype, ((False,),))
+    alone = kernel(x)[0].copy()
+    x[1700] = 1e300
+    beside = kernel(x)[0]
+    assert beside[1700] == getattr(np, name)(1e300)
+    beside[1700] = alone[1700]
+    assert beside.tobytes() == alone.tobytes()
+
+
 def test_all_instruction_sets_give_the_same_bits():
     results = {}
     before = loops.isa()
     try:
-        for name in ("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "softplus"):
+        for name in (
+            "exp", "log", "log1p", "expm1", "tanh", "sigmoid", "softplus", "sin", "cos"
+        ):  # fmt: skip
             for dtype in map(np.dtype, ("float32", "float64")):
                 x = values(np.random.default_rng(5), dtype, 5000)
                 for isa in ISAS:
