@@ -109,7 +109,7 @@ EXAMPLES: dict[str, Example] = {
     "useless_reshape": anywhere(lambda x_mn: x_mn.reshape((-1,)).reshape(x_mn.T.shape)),
     "extents_are_not_negative": anywhere(lambda x_mn: T.maximum(x_mn.shape[0], 0)),
     "comparison_of_extent": anywhere(lambda x_mn: T.lt(x_mn.shape[0], 0)),
-    "cast_of_cast": Example(lambda k_n: T.cast(T.cast(k_n, "float64"), "complex128")),
+    "cast_of_cast": Example(lambda k_n: T.cast(T.cast(T.cast(k_n, "int32"), "float64"), "int64")),
     "view_of_itself": anywhere(lambda x_n: kroton.gradient.disconnected_grad(x_n) * 2),
     "pow_of_pow": Example(lambda x_n: (x_n**2.0) ** 3.0),
     "commuted_twin": anywhere(lambda x_n, y_n: T.sqr(x_n * y_n) - abs(y_n * x_n)),

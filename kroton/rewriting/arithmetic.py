@@ -6,6 +6,7 @@ gathered, casts that change nothing go.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from kroton.graph.fg import FunctionGraph
 from kroton.graph.identity import ViewOp
 from kroton.rewriting.agreement import agreeing
 from kroton.rewriting.engine import stretch
+from kroton.rewriting.gathering import added, multiplied
 from kroton.rewriting.matching import Match, uniform_value
 from kroton.rewriting.pattern import (
     C,
@@ -86,7 +88,7 @@ rule(-(c / x), -c / x, single=True)
 rule(x * -y, -(x * y))
 rule(-x / y, -(x / y))
 rule(x / -y, -(x / y))
-rule(abs(-x), abs(x))
+rule(abs(-x), abs(x), when=lambda m: m.x.type.numpy_dtype.kind != "u")
 rule(abs(abs(x)), abs(x))
 rule(sqr(-x), sqr(x))
 rule(sqr(abs(x.real)), sqr(x))
@@ -101,20 +103,23 @@ rule(reciprocal(reciprocal(x)), x)
 rule(reciprocal(x / y), y / x, single=True)
 
 # ---- constants are gathered, the innermost results of two of them folded
-rule((x * c) * d, x * (c * d))
-rule((x + c) + d, x + (c + d))
-rule((x + c) - d, x + (c - d))
-rule((x - c) + d, x + (d - c))
-rule((x - c) - d, x - (c + d))
-rule((c - x) + d, (c + d) - x)
-rule((c - x) - d, (c - d) - x)
-rule(c - (d - x), x + (c - d))
-rule(c - (x + d), (c - d) - x)
+_product, _ratio, _inverse = (
+    multiplied(operator.mul), multiplied(operator.truediv), multiplied(lambda c, d: d / c),
+)  # fmt: skip
+rule((x * c) * d, x * (c * d), when=_product)
+rule((x + c) + d, x + (c + d), when=added())
+rule((x + c) - d, x + (c - d), when=added(-1))
+rule((x - c) + d, x + (d - c), when=added(-1))
+rule((x - c) - d, x - (c + d), when=added())
+rule((c - x) + d, (c + d) - x, when=added())
+rule((c - x) - d, (c - d) - x, when=added(-1))
+rule(c - (d - x), x + (c - d), when=added(-1))
+rule(c - (x + d), (c - d) - x, when=added(-1))
 rule((x * c.continuous) / d, x * (c / d), name="(x * c) / d -> x * (c / d)",
-     when=lambda m: m.value("d") != 0)  # fmt: skip
+     when=lambda m: m.value("d") != 0 and _ratio(m))  # fmt: skip
 rule((x / c.continuous) * d, x * (d / c), name="(x / c) * d -> x * (d / c)",
-     when=lambda m: m.value("c") != 0)  # fmt: skip
-rule((x / c.continuous) / d, x / (c * d), name="(x / c) / d -> x / (c * d)")
+     when=lambda m: m.value("c") != 0 and _inverse(m))  # fmt: skip
+rule((x / c.continuous) / d, x / (c * d), name="(x / c) / d -> x / (c * d)", when=_product)
 
 # ---- what is added to itself, scaled, is one scaled term: decay in an update
 rule(x - c * (x * d + y), x * (1 - c * d) - c * y, single=True)
@@ -169,9 +174,16 @@ def cast_of_cast(fgraph: FunctionGraph, node: Apply) -> Any:
     if owner is None or type(owner.op) is not T.Elemwise or not _is_cast(owner):
         return None
     (source,) = owner.inputs
-    if np.can_cast(source.type.dtype, inner.type.dtype, "safe"):
+    if _keeps_values(source.type.numpy_dtype, inner.type.numpy_dtype):
         return T.cast(source, wanted)
     return None
+
+
+def _keeps_values(source: Any, target: Any) -> bool:
+    """Whether every value of `source` is one of `target`: NumPy calls int64 to float64 safe."""
+    if source.kind in "iu" and target.kind in "fc":
+        return bool(np.iinfo(source).bits <= np.finfo(target).nmant)
+    return np.can_cast(source, target, "safe")
 
 
 def _is_cast(node: Apply) -> bool:

@@ -47,7 +47,12 @@ def _narrow(var: Variable) -> Any:
     if owner is None:
         return None
     if type(owner.op) is Alloc:
-        return owner.inputs[0]
+        value = owner.inputs[0]
+        known = var.type.shape[var.type.ndim - value.type.ndim :]
+        # An extent that is 1 here only is not broadcast where it is not known.
+        return (
+            value if all(e == 1 for e, wide in zip(value.type.shape, known) if wide == 1) else None
+        )
     if type(owner.op) is DimShuffle:
         order = owner.op.new_order
         ndim = owner.inputs[0].type.ndim

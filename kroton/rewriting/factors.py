@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from kroton import scalar
+import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.gathering import product_is_safe
+from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.pattern import elemwise_of
 from kroton.rewriting.phases import stabilize
+from kroton.rewriting.shape import place_of_extent
 from kroton.rewriting.softmax import softmax_for
 from kroton.tensor.constant import constant
-from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.type import discrete_dtypes
+
+T: Any = kroton.tensor
 
 _LIMIT = 24
 """Products of more factors are left alone, so that long chains cost no more than short ones."""
@@ -29,14 +32,6 @@ _pow = elemwise_of("pow")
 _add, _sub, _mul, _div, _neg, _reciprocal, _sigmoid = (
     elemwise_of(name) for name in ("add", "sub", "mul", "true_div", "neg", "reciprocal", "sigmoid")
 )
-
-
-def scalar_name(var: Variable) -> str:
-    """The name of the scalar operation that makes `var`, or ''."""
-    node = var.owner
-    if node is None or type(node.op) is not Elemwise or type(node.op.scalar_op) is scalar.Composite:
-        return ""
-    return node.op.scalar_op.name
 
 
 @dataclass
@@ -84,7 +79,7 @@ def _multiplied(factors: list[Any]) -> Any:
 
 
 def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Product | None:
-    """`var` as a product; None if it has too many factors.
+    """`var` as a product; None if it has too many factors, or their numbers make 0 or infinity.
 
     Products that others use as well are single factors, unless `shared`.
     """
@@ -99,7 +94,8 @@ def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Pr
             number = float(value)
             # The 1 of a reciprocal and the -1 of a sign are no factors.
             found.numbers += number not in (1.0, -1.0)
-            found.coefficient *= number if is_above else 1 / number
+            with np.errstate(all="ignore"):
+                found.coefficient *= number if is_above else float(1 / np.float64(number))
             continue
         whole = shared or v is var or len(fgraph.variables.get(v, ())) <= 1
         name = scalar_name(v) if whole else ""
@@ -115,6 +111,8 @@ def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Pr
             stack.append((v.owner.inputs[0], not is_above))
         else:
             (found.above if is_above else found.below).append(v)
+    if found.numbers and not product_is_safe(found.coefficient, var.type.dtype):
+        return None
     return found
 
 
@@ -171,6 +169,11 @@ def reduced(product: Product) -> Product:
         if twin in below and not _is_of_integers(v):
             above.remove(v)
             below.remove(twin)
+    for bound in [v for v in below if scalar_name(v) == "maximum"]:
+        n = _bounded_extent(bound)
+        if n in above:
+            above[above.index(n)] = T.minimum(n, constant(1, dtype=n.type.dtype))
+            below.remove(bound)
     above, below = _powers(above, below)
     # 1 / (1 + exp(z)) stays sigmoid(-z); 1 + exp(z) is written as it was.
     stabilized = stabilized or any(v in restore for v in above)
@@ -179,6 +182,16 @@ def reduced(product: Product) -> Product:
             below.remove(v)
             above.append(restore[v])
     return Product(product.coefficient, above, below, stabilized)
+
+
+def _bounded_extent(bound: Variable) -> Any:
+    """n, if `bound` is max(n, 1) of an extent n: n / max(n, 1) is min(n, 1)."""
+    for n, one in (bound.owner.inputs, bound.owner.inputs[::-1]):  # type: ignore[union-attr]
+        value = uniform_value(one)
+        source = n.owner.inputs[0] if scalar_name(n).startswith("cast") else n
+        if value is not None and value == 1 and place_of_extent(source) is not None:
+            return n
+    return None
 
 
 def is_negated(u: Variable, w: Variable) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.factors import is_negated, scalar_name
-from kroton.rewriting.matching import Match, uniform_value
+from kroton.rewriting.factors import is_negated
+from kroton.rewriting.matching import Match, scalar_name, uniform_value
 from kroton.rewriting.pattern import (
     C,
     abs,
@@ -43,6 +43,8 @@ c = C("c")
 _HALF = -number_log(2)
 _TAILS = {"float32": 9.0, "float64": 25.0}
 """From where on erfc is computed from its expansion; a little further it underflows."""
+_NEAR = 0.5
+"""Up to where erf, and from where on erfc, has the digits of log(erfc(x))."""
 _RATIOS = {"float32": 5.5, "float64": 10.0}
 """From where on exp(-x**2) / erfc(x) is; exp(-x**2) has lost a digit by then."""
 
@@ -134,8 +136,8 @@ def _is_limited(z: Variable) -> bool:
 
 rule(1 + erf(x), erfc(-x))
 rule(erf(x) - 1, -erfc(x))
-rule(log1p(erf(x)), log(erfc(-x)))
-rule(log1p(-erf(x)), log(erfc(x)))
+rule(log1p(erf(x)), log(erfc(-x)), when=lambda m: not _is_limited(m.x))
+rule(log1p(-erf(x)), log(erfc(x)), when=lambda m: not _is_limited(m.x))
 rule(log(c.float * erfc(x)), lambda m: T.constant(np.log(m.value("c"))) + T.log(T.erfc(m.x)),
      name="log(c * erfc(x)) -> log(c) + log(erfc(x))",
      when=lambda m: m.value("c") > 0)  # fmt: skip
@@ -156,7 +158,7 @@ def _series(z: Any, terms: int = 6) -> Any:
 
 @stabilize.rewriter("log", name="log(erfc(x))", depth=3)
 def log_of_erfc(fgraph: FunctionGraph, node: Apply) -> Any:
-    """The logarithm of erfc, also where erfc underflows."""
+    """The logarithm of erfc, also where erfc underflows or is near 1."""
     (tail,) = node.inputs
     bound = _TAILS.get(tail.type.dtype)
     if scalar_name(tail) != "erfc" or bound is None:
@@ -164,11 +166,12 @@ def log_of_erfc(fgraph: FunctionGraph, node: Apply) -> Any:
     (z,) = tail.owner.inputs
     if _is_limited(z):
         return None
-    far = T.maximum(z, T.constant(bound, dtype=z.type.dtype))
+    edge, near = (T.constant(v, dtype=z.type.dtype) for v in (bound, _NEAR))
+    far = T.maximum(z, edge)
     beyond = T.log1p(_series(far)) - T.log(far * number_sqrt(pi)) - T.sqr(far)
-    return T.switch(
-        T.gt(z, bound), beyond, T.log(T.erfc(T.minimum(z, T.constant(bound, dtype=z.type.dtype))))
-    )
+    between = T.log(T.erfc(T.minimum(z, edge)))
+    below = T.log1p(-T.erf(T.minimum(z, near)))
+    return T.switch(T.gt(z, edge), beyond, T.switch(T.gt(z, near), between, below))
 
 
 @stabilize.rewriter("true_div", name="exp(-x**2) / erfc(x)", depth=5)

@@ -11,8 +11,8 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.factors import Product, factors_of, is_negated, scalar_name
-from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.factors import Product, factors_of, is_negated
+from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.phases import specialize
 
 T: Any = kroton.tensor

@@ -104,6 +104,14 @@ def _stands_for_constant(var: Variable) -> bool:
     return False
 
 
+def scalar_name(var: Variable) -> str:
+    """The name of the scalar operation that makes `var`, or ''."""
+    node = var.owner
+    if node is None or type(node.op) is not Elemwise or type(node.op.scalar_op) is scalar.Composite:
+        return ""
+    return node.op.scalar_op.name
+
+
 # ---- compilation -------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.emptiness import unspoilt
 from kroton.rewriting.phases import canonicalize
 from kroton.tensor.creation import Alloc
 from kroton.tensor.dimshuffle import DimShuffle
@@ -81,11 +82,15 @@ def sum_of_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
     static = x.type.shape
     count = product_of_extents([extents[d] if static[d] is None else static[d] for d in op.axis])
     dropped = tuple(d - missing for d in op.axis if d >= missing)
+    spoilt = not isinstance(count, int) and unspoilt(fgraph, value, x, op.axis) is not value
     summed = cast(_without(value, dropped), op.acc_dtype)
     if not isinstance(count, int):
         count = cast(count, op.acc_dtype)
     total = cast(summed * T.constant(count, dtype=op.acc_dtype) if isinstance(count, int)
                  else summed * count, op.dtype)  # fmt: skip
+    if spoilt:
+        # 1 / n is infinite where the sum is over nothing, which is 0.
+        total = T.switch(T.gt(count, 0), total, T.constant(0, dtype=op.dtype))
     left = [e for d, e in enumerate(extents) if d not in op.axis]
     return T.alloc(total, *left) if left else total
 
@@ -120,6 +125,7 @@ def sum_of_scaled(fgraph: FunctionGraph, node: Apply) -> Any:
     if summed.type.broadcastable != x.type.broadcastable:
         return None
     missing = ndim - factor.type.ndim
+    factor = unspoilt(fgraph, factor, x, op.axis, divides=name == "true_div")
     factor = _without(factor, tuple(d - missing for d in op.axis if d >= missing))
     return inner.op(op(summed), factor)
 

@@ -10,8 +10,10 @@ from kroton import scalar
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import agreeing
-from kroton.rewriting.factors import factors_of, scalar_name
-from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.emptiness import unspoilt
+from kroton.rewriting.factors import factors_of
+from kroton.rewriting.gathering import gathered
+from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.phases import canonicalize, specialize, stabilize
 from kroton.rewriting.shape import place_of_extent, source_of_extent
 from kroton.tensor.dimshuffle import DimShuffle
@@ -29,11 +31,9 @@ _LIMIT = 24
 
 @dataclass
 class Sum:
-    """`number` plus each term times its coefficient."""
+    """The numbers and each term times its coefficient."""
 
-    number: Any = 0
-    numbers: int = 0
-    """How many constants that was gathered from."""
+    numbers: list[Any] = field(default_factory=list)
     terms: dict[Variable, Any] = field(default_factory=dict)
     repeated: bool = False
     """Whether a term came more than once."""
@@ -51,8 +51,7 @@ def terms_of(fgraph: FunctionGraph, var: Variable) -> Sum | None:
             return None
         value = uniform_value(v) if isinstance(v, Constant) else None
         if value is not None:
-            found.number = found.number + coefficient * value.item()
-            found.numbers += 1
+            found.numbers.append(coefficient * value.item())
             continue
         name = scalar_name(v) if v is var or len(fgraph.variables.get(v, ())) <= 1 else ""
         if name in ("add", "sub"):
@@ -76,7 +75,7 @@ def terms_of(fgraph: FunctionGraph, var: Variable) -> Sum | None:
 
 @canonicalize.rewriter("add", "sub", name="collect_terms", depth=3)
 def collect_terms(fgraph: FunctionGraph, node: Apply) -> Any:
-    """Equal terms of a sum are one with a coefficient, or cancel; constants are one."""
+    """Equal terms of a sum are one with a coefficient, or cancel; constants are gathered."""
     (out,) = node.outputs
     if out.type.numpy_dtype.kind not in "ifc":
         return None
@@ -87,9 +86,12 @@ def collect_terms(fgraph: FunctionGraph, node: Apply) -> Any:
             # The whole sum is looked at from there.
             return None
     found = terms_of(fgraph, out)
-    if found is None or not (found.repeated or found.numbers > 1):
+    if found is None:
         return None
     dtype = out.type.dtype
+    numbers = gathered(found.numbers, dtype)
+    if not (found.repeated or len(numbers) < len(found.numbers)):
+        return None
     total: Any = None
     # What is added comes first, so that differences are no sums with a sign.
     for v, c in sorted(found.terms.items(), key=lambda item: _is_negative(item[1])):
@@ -102,11 +104,11 @@ def collect_terms(fgraph: FunctionGraph, node: Apply) -> Any:
             total = -scaled if _is_negative(c) else scaled
         else:
             total = total - scaled if _is_negative(c) else total + scaled
-    number = T.constant(found.number, dtype=dtype)
+    for number in numbers:
+        value = T.constant(number, dtype=dtype)
+        total = value if total is None else total + value
     if total is None:
-        total = number
-    elif found.number != 0:
-        total = total + number
+        total = T.constant(0, dtype=dtype)
     cancelled = [v for v, c in found.terms.items() if c == 0]
     return agreeing(fgraph, total, *cancelled)
 
@@ -157,8 +159,10 @@ def sum_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
     rest = type(found)(1.0, varying, divisors).build(x.type.dtype)
     if rest.type.broadcastable != x.type.broadcastable:
         return None
-    dropped = [_without_axes(v, op.axis, x.type.ndim) for v in above]
-    lowered = [_without_axes(v, op.axis, x.type.ndim) for v in below]
+    dropped = [_without_axes(unspoilt(fgraph, v, x, op.axis), op.axis, x.type.ndim) for v in above]
+    lowered = [
+        _without_axes(unspoilt(fgraph, v, x, op.axis, True), op.axis, x.type.ndim) for v in below
+    ]
     total = type(found)(found.coefficient, [op(rest), *dropped], lowered)
     return total.build(out.type.dtype)
 
