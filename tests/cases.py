@@ -247,7 +247,15 @@ def reduction(draw, op_type):
             acc = "complex128" if acc.startswith("complex") else "float64"
             out = one_of(draw, out, acc)
     axes = tuple(d for d in range(x.ndim) if draw(st.booleans()))
-    return case(draw, CAReduce(scalar.ops[name], axes, out, acc), x)
+    neutral = is_neutral(draw, name, acc)
+    return case(draw, CAReduce(scalar.ops[name], axes, out, acc, neutral), x)
+
+
+def is_neutral(draw, name, dtype):
+    """Whether an extreme of no elements is no error."""
+    return (
+        name in ("maximum", "minimum") and dtype in ("float32", "float64") and draw(st.booleans())
+    )
 
 
 @cases_of(FusedReduction)
@@ -288,7 +296,7 @@ def reduction_of(draw, dtype, ndim):
     if name in ("add", "mul") and draw(st.integers(0, 3)) == 0:
         acc = "complex128" if dtype.startswith("complex") else "float64"
     axes = tuple(d for d in range(ndim) if draw(st.booleans()))
-    return CAReduce(scalar.ops[name], axes, out, acc)
+    return CAReduce(scalar.ops[name], axes, out, acc, is_neutral(draw, name, acc))
 
 
 @cases_of(Argmax, Argmin)

@@ -13,9 +13,9 @@ equal.
 
 *What is not compared.* An element that is NaN or infinite as written, for stabilizing it is what
 rewriting promises; and the values, but not shape and dtype, of an output that depends on something
-that is not finite, or beyond 1e150, as written, for 1/inf is 0 where the stable form is not. Two
-things are not drawn, for what is written gives a value where its stable form raises: a logsumexp
-over no elements, and a crossentropy by indexing with negative classes or fewer of them than rows.
+that is not finite, or beyond 1e150, as written, for 1/inf is 0 where the stable form is not. One
+thing is not drawn, for what is written gives a value where its stable form raises: a crossentropy
+by indexing with negative classes or fewer of them than rows.
 """
 
 from __future__ import annotations
@@ -128,8 +128,6 @@ class Draw:
     def logsumexp(self) -> Any:
         a = self.any(least=1)
         axis = self.axis(a)
-        if self.values[a].shape[axis] == 0:  # the stable form asks for a maximum
-            return None
         e = T.exp(a)
         total = e.sum(axis=axis, keepdims=True)
         return self.rng.choice([T.log(total), e / total, a - T.log(total), T.log(e / total)])

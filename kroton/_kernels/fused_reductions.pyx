@@ -78,7 +78,7 @@ cdef class FusedReductionKernel(Kernel):
         The program, as `ElementwiseKernel` takes it.
     registers : tuple of int
         For each result the register that it is made of.
-    reductions : tuple of (name, ufunc, acc_typenum, out_typenum, axes) or None
+    reductions : tuple of (name, ufunc, acc_typenum, out_typenum, axes, neutral) or None
         For each result how it is reduced, as `ReduceKernel` takes it; None for one that is not.
     inplace : dict of int to int
         Result k, which is not reduced, takes over the memory of input `inplace[k]`, when that is
@@ -153,8 +153,8 @@ cdef class FusedReductionKernel(Kernel):
             if reduction is None:
                 self.plain[p] = k
                 continue
-            name, ufunc, acc, out, axes = reduction
-            kernel = _ReduceKernel(name, ufunc, types[register], acc, out, self.ndim, axes)
+            name, ufunc, acc, out, axes, neutral = reduction
+            kernel = _ReduceKernel(name, ufunc, types[register], acc, out, self.ndim, axes, neutral)
             kernel.start(&self.sweeps[self.n_reductions])
             self.kernels.append(kernel)
             self.result[self.n_reductions] = k

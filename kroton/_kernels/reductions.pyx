@@ -262,6 +262,8 @@ cdef class ReduceKernel(Kernel):
     ndim : int
     axes : tuple of int
         Which dimensions go; none is negative.
+    neutral : bool
+        Whether the extreme of no elements is what changes no extreme, instead of an error.
 
     Raises
     ------
@@ -272,7 +274,8 @@ cdef class ReduceKernel(Kernel):
     """
 
     def __init__(
-        self, str name, ufunc, int in_typenum, int acc_typenum, int out_typenum, int ndim, axes
+        self, str name, ufunc, int in_typenum, int acc_typenum, int out_typenum, int ndim, axes,
+        bint neutral=False,
     ):
         cdef int k
         cdef cnp.ndarray value
@@ -322,6 +325,9 @@ cdef class ReduceKernel(Kernel):
         if self.has_empty:
             value = np.array(ufunc.identity).astype(dtype)
             memcpy(self.empty, cnp.PyArray_DATA(value), self.acc_size)
+        elif neutral:
+            self.has_empty = True
+            memcpy(self.empty, self.neutral, self.acc_size)
         self.stop = -1
         if acc_typenum == cnp.NPY_BOOL:
             if ufunc in (np.bitwise_or, np.logical_or, np.add, np.maximum):

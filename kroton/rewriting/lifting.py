@@ -9,6 +9,7 @@ agree are still checked, so that errors stay errors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import kroton.tensor
@@ -482,7 +483,7 @@ def subtensor_of_reduction(fgraph: FunctionGraph, node: Apply) -> Any:
             axes.append(kept)
         kept += _is_slice(part)
         chosen.append(part)
-    op = CAReduce(inner.op.scalar_op, tuple(axes), inner.op.dtype, inner.op.acc_dtype)
+    op = replace(inner.op, axis=tuple(axes))
     return op(taken(x, chosen))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import kroton.tensor
@@ -42,14 +43,14 @@ def reduction_of_reduction(fgraph: FunctionGraph, node: Apply) -> Any:
     inner = x.owner
     if inner is None or type(inner.op) is not CAReduce or inner.op.scalar_op != op.scalar_op:
         return None
-    if not inner.op.acc_dtype == inner.op.dtype == op.acc_dtype:
+    if not inner.op.acc_dtype == inner.op.dtype == op.acc_dtype or inner.op.neutral != op.neutral:
         return None
     if len(fgraph.variables[x]) > 1:
         return None
     (source,) = inner.inputs
     left = [d for d in range(source.type.ndim) if d not in inner.op.axis]
     axes = tuple(sorted([*inner.op.axis, *(left[d] for d in op.axis)]))
-    return CAReduce(op.scalar_op, axes, op.dtype, op.acc_dtype)(source)
+    return replace(op, axis=axes)(source)
 
 
 @canonicalize.rewriter(CAReduce, name="reduction_of_dimshuffle")
@@ -65,7 +66,7 @@ def reduction_of_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
     if "x" in kept or kept != sorted(kept):
         return None
     axes = tuple(d for d in range(source.type.ndim) if d not in kept)
-    return CAReduce(op.scalar_op, axes, op.dtype, op.acc_dtype)(source)
+    return replace(op, axis=axes)(source)
 
 
 @canonicalize.rewriter(CAReduce, name="sum_of_alloc")

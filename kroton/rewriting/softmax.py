@@ -232,9 +232,9 @@ def log_sum_exp(fgraph: FunctionGraph, node: Apply) -> Any:
     if found is None:
         return None
     x, axes = found
-    if not axes or any(_is_shifted(x, d) for d in axes) or 0 in [x.type.shape[d] for d in axes]:
+    if not axes or any(_is_shifted(x, d) for d in axes):
         return None
-    m = T.max(x, axis=axes)
+    m = CAReduce(scalar.maximum, axes, x.type.dtype, x.type.dtype, neutral=True)(x)
     m = T.switch(T.isinf(m), T.constant(0, dtype=m.type.dtype), m)
     total = T.log(T.sum(T.exp(x - with_axes(m, axes)), axis=axes)) + m
     return T.dimshuffle(total, argument.owner.op.new_order) if kept else total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import kroton.tensor
@@ -218,7 +218,7 @@ def extreme_of_negated(fgraph: FunctionGraph, node: Apply) -> Any:
     if len(fgraph.variables[x]) > 1 or x.type.numpy_dtype.kind != "f":
         return None
     other = scalar.minimum if op.scalar_op == scalar.maximum else scalar.maximum
-    return -CAReduce(other, op.axis, op.dtype, op.acc_dtype)(x.owner.inputs[0])
+    return -replace(op, scalar_op=other)(x.owner.inputs[0])
 
 
 # ---- variance ------------------------------------------------------------------------------

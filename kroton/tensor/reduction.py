@@ -28,6 +28,9 @@ _NAMES = {
     "add": "Sum", "mul": "Prod", "maximum": "Max", "minimum": "Min", "and_": "All", "or_": "Any",
 }  # fmt: skip
 
+_EXTREMES = {scalar.maximum: -np.inf, scalar.minimum: np.inf}
+"""What changes no extreme."""
+
 _second = Elemwise(scalar.second)
 
 
@@ -111,6 +114,8 @@ class CAReduce(Op):
     """The dtype of the result."""
     acc_dtype: str
     """The dtype that is computed in."""
+    neutral: bool = False
+    """Whether the extreme of no elements is -inf (maximum) or inf (minimum) instead of an error."""
 
     def __post_init__(self) -> None:
         if self.scalar_op.ufunc is None or not self.scalar_op.associative:
@@ -119,6 +124,12 @@ class CAReduce(Op):
             raise ValueError(f"axis must be sorted and not negative, got {self.axis}")
         object.__setattr__(self, "dtype", dtype_of(self.dtype))
         object.__setattr__(self, "acc_dtype", dtype_of(self.acc_dtype))
+        if self.neutral and not (
+            self.scalar_op in _EXTREMES and self.acc_dtype.startswith("float")
+        ):
+            raise TypeError(
+                f"a {self.scalar_op} of {self.acc_dtype} has no infinity for no elements"
+            )
         if self.acc_dtype.startswith("complex") and not self.dtype.startswith("complex"):
             raise TypeError(
                 f"a result accumulated in {self.acc_dtype} cannot have dtype {self.dtype}"
@@ -147,9 +158,12 @@ class CAReduce(Op):
         ufunc = self.scalar_op.ufunc
         assert ufunc is not None, f"{self.scalar_op} is no reduction"
         with np.errstate(all="ignore"):
-            accumulated = ufunc.reduce(
-                x.astype(self.acc_dtype, copy=False), axis=self.axis, dtype=self.acc_dtype
-            )
+            elements = x.astype(self.acc_dtype, copy=False)
+            if self.neutral:
+                initial = _EXTREMES[self.scalar_op]
+                accumulated = ufunc.reduce(elements, axis=self.axis, initial=initial)
+            else:
+                accumulated = ufunc.reduce(elements, axis=self.axis, dtype=self.acc_dtype)
             value = np.asarray(accumulated).astype(self.dtype, copy=False)
         output_storage[0][0] = value.copy() if np.may_share_memory(value, x) else value
 
@@ -180,6 +194,8 @@ class CAReduce(Op):
         details = f"axes={list(self.axis)}"
         if self.acc_dtype != self.dtype:
             details += f", acc_dtype={self.acc_dtype}"
+        if self.neutral:
+            details += ", neutral"
         return f"{self.name}{{{details}}}"
 
     __str__ = __repr__

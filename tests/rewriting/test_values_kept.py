@@ -170,6 +170,17 @@ def test_an_empty_batch_leaves_parameters_as_they_are() -> None:
     assert log_sigma.get_value().tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)])
+def test_the_logarithm_of_a_sum_of_no_exponentials_is_minus_infinity(
+    shape: tuple[int, int],
+) -> None:
+    for out in (T.log(T.exp(m).sum(axis=1)), T.log(T.exp(m).sum(axis=1, keepdims=True))):
+        fast, written = both([m], out, np.empty(shape))
+        assert fast.shape == written.shape
+        assert fast.tolist() == written.tolist()
+        assert kroton.function([m], T.grad(out.sum(), m))(np.empty(shape)).shape == shape
+
+
 @pytest.mark.parametrize("x", [1e-20, -1e-20, 1e-8, 0.3])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_logarithms_of_erfc_keep_their_digits_near_zero(x: float, sign: int) -> None:

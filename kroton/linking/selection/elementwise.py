@@ -46,7 +46,14 @@ def fused_reduction(node: Apply) -> Any:
     reductions = [
         None
         if r is None
-        else (r.scalar_op.name, r.scalar_op.ufunc, _num(r.acc_dtype), _num(r.dtype), r.axis)
+        else (
+            r.scalar_op.name,
+            r.scalar_op.ufunc,
+            _num(r.acc_dtype),
+            _num(r.dtype),
+            r.axis,
+            r.neutral,
+        )
         for r in op.reductions
     ]
     types = [v.type for v in node.inputs]

@@ -25,6 +25,7 @@ def reduction(node: Apply) -> Any:
         return ReduceKernel(
             op.scalar_op.name, op.scalar_op.ufunc, x.type.numpy_dtype.num,
             np.dtype(op.acc_dtype).num, np.dtype(op.dtype).num, x.type.ndim, op.axis,
+            op.neutral,
         )  # fmt: skip
     except LookupError:
         return None
