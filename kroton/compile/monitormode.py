@@ -19,7 +19,8 @@ from kroton.printing import debugprint
 class Step:
     """What a monitor sees of one Apply: `fn.inputs[k][0]` and `fn.outputs[k][0]` are its values.
 
-    The values are the function's own; a monitor that keeps some copies them.
+    The values are the function's own, but for inputs that the Apply has written over: those are
+    copies of what they were. A monitor that keeps some copies them.
     """
 
     inputs: list[list[Any]]

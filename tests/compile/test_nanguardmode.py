@@ -97,3 +97,24 @@ def test_including_and_excluding_keep_the_guard_once() -> None:
     assert isinstance(mode, NanGuardMode)
     assert len(mode.hooks) == 1
     assert not mode.big_is_error
+
+
+def test_an_apply_in_place_is_described_by_what_it_was_given() -> None:
+    x = T.dvector("x")
+    f = kroton.function([x], T.sqrt(T.exp(T.cumsum(x)) - 5), mode=NanGuardMode())
+    (node,) = (n for n in f.maker.fgraph.toposort() if n.op.destroy_map)
+    with pytest.raises(NanGuardError, match=r"fused operations sqrt\(.*\) is the first") as caught:
+        f([1.0, -3.0, 4.0])
+    assert caught.value.node is node
+    assert "Inputs values: [[1.0, -2.0, 2.0], 5.0]" in str(caught.value)
+
+
+def test_an_update_in_place_is_described_by_the_old_value() -> None:
+    w = kroton.shared(np.array([1.0, 4.0]), name="w")
+    x = T.dvector("x")
+    f = kroton.function([x], updates=[(w, T.log(w - x))], mode=NanGuardMode())
+    g = kroton.function([], w * 2, mode=NanGuardMode())
+    with pytest.raises(NanGuardError, match=r"log\(sub\(w, x\)\) is the first") as caught:
+        f([3.0, 3.0])
+    assert "Inputs values: [[1.0, 4.0], [3.0, 3.0]]" in str(caught.value)
+    np.testing.assert_array_equal(g(), [2.0, 8.0])
