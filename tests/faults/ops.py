@@ -18,6 +18,7 @@ from kroton.compile.debugmode import (
     BadViewMap,
     InvalidValueError,
 )
+from kroton.graph.nulltype import disconnected_type
 
 V = np.array([-1.5, 0.5, 2.0])
 M = np.arange(6.0).reshape(2, 3)
@@ -298,4 +299,83 @@ fault(
     _multiplied,
     options={"check_gradients": True},
     symptom=lambda fault, f: not np.allclose(_slope(fault), V + 5),
+)
+
+
+fault(
+    "a gradient lacks its factor, among many elements",
+    BadGradient,
+    on(
+        op(_square, same_type, grad=lambda self, inputs, g: [g[0] * inputs[0]]),
+        np.linspace(-1, 1, 20_000),
+    ),
+    options={"check_gradients": True},
+    symptom=lambda fault, f: not np.allclose(_slope(fault), 2 * np.linspace(-1, 1, 20_000)),
+)
+
+
+def _sine(i: Any, s: Any) -> None:
+    s[0][0] = np.sin(i[0])
+
+
+fault(
+    "a gradient is zero, beside an element a million times larger",
+    BadGradient,
+    on(
+        op(_sine, same_type, grad=lambda self, inputs, g: [T.zeros_like(inputs[0])]),
+        [1.0, 1e6],
+    ),
+    options={"check_gradients": True},
+    symptom=lambda fault, f: not np.allclose(_slope(fault), np.cos([1.0, 1e6])),
+)
+
+
+def _sums_rows(i: Any, s: Any) -> None:
+    s[0][0] = i[0].sum(axis=1, keepdims=True)
+
+
+fault(
+    "a gradient has the shape of the output",
+    BadGradient,
+    on(op(_sums_rows, lambda x: [T.col], grad=lambda self, inputs, g: [g[0]]), M),
+    options={"check_gradients": True},
+    symptom=lambda fault, f: _slope(fault).shape == (2, 1),
+)
+
+
+def _half_connected() -> Any:
+    x, y = T.dvectors("x y")
+    made = op(
+        _product, same_type, grad=lambda self, inputs, g: [disconnected_type(), g[0] * inputs[0]]
+    )
+    return [x, y], made(x, y) + x, (V, V + 5)
+
+
+fault(
+    "a gradient is said to be disconnected and is not",
+    BadGradient,
+    _half_connected,
+    options={"check_gradients": True},
+    symptom=lambda fault, f: np.allclose(_slope(fault), 1.0),
+)
+
+
+def _square_and_order(i: Any, s: Any) -> None:
+    s[0][0], s[1][0] = i[0] ** 2, np.argsort(i[0])
+
+
+fault(
+    "a gradient lacks its factor, beside an output of integers",
+    BadGradient,
+    on(
+        op(
+            _square_and_order,
+            lambda x: [x.type, T.lvector],
+            grad=lambda self, inputs, g: [g[0] * inputs[0]],
+        ),
+        V,
+        lambda x, outs: outs[0],
+    ),
+    options={"check_gradients": True},
+    symptom=lambda fault, f: not np.allclose(_slope(fault), 2 * V),
 )
