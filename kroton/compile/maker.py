@@ -239,6 +239,8 @@ def _make(spec: Specification, function_class: Any) -> Any:
 
     observers = [o for o in (hook.rewrite_observer(fgraph) for hook in mode.hooks) if o]
     mode.optimizer.apply(fgraph, Observers(observers) if observers else None)
+    for hook in mode.hooks:
+        hook.optimizer_finished(fgraph, mode)
     optimized = perf_counter()
 
     borrowed_inputs = {inputs[i.variable] for i in spec.inputs if i.borrow}

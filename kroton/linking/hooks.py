@@ -34,6 +34,9 @@ class Hook:
         """Return an observer of passes and rules (`kroton.rewriting.engine.Observer`) or None."""
         return None
 
+    def optimizer_finished(self, fgraph: FunctionGraph, mode: Any) -> None:
+        """The graph has been optimized and is about to be linked."""
+
     def compile_finished(self, function: Any, seconds: dict[str, float]) -> None:
         """`function` is ready; `seconds` has the time of each phase."""
 

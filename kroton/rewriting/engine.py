@@ -32,7 +32,7 @@ from kroton.config import config
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.features import Feature
 from kroton.graph.fg import FunctionGraph
-from kroton.graph.trace import traces_suspended
+from kroton.graph.trace import format_trace, traces_suspended
 from kroton.rewriting.matching import compile_rule, depth_of, heads_of_inputs, needs_of
 from kroton.rewriting.observer import Observer
 from kroton.tensor.elemwise import Elemwise
@@ -508,7 +508,8 @@ def _failed(rule: Rule, node: Apply, error: Exception) -> None:
     how = config.on_opt_error
     message = f"the rule {rule.name!r} of {rule.phase or 'a pass'} failed on {node}"
     if how == "raise":
-        error.add_note(message)
+        where = format_trace(node.trace)
+        error.add_note(message + (f", made here:\n{where}" if where else ""))
         raise error
     if how == "ignore":
         return

@@ -396,12 +396,29 @@ def _every_second_graph(head: str, other: Any) -> Any:
     return plant
 
 
+def only_graph(number: int) -> Any:
+    """A rule that fires for one graph: as if it depended on time."""
+
+    def plant() -> Any:
+        graphs: list[Any] = []
+
+        @a_rule(canonicalize, "sin")
+        def rule(fgraph: Any, node: Any) -> Any:
+            if all(g is not fgraph for g in graphs):
+                graphs.append(fgraph)
+            return T.cos(node.inputs[0] - np.pi / 2) if len(graphs) == number else None
+
+        return rule()
+
+    return plant
+
+
 def _sequences_differ(fault: Any, f: Any) -> bool:
     """Compiled again, the same function is another graph."""
     inputs, out, _ = fault.build()
     graphs = {
         str([str(n.op) for n in kroton.function(inputs, out, mode=FIRST).maker.fgraph.toposort()])
-        for _ in range(4)
+        for _ in range(12)
     }
     return len(graphs) > 1
 
@@ -420,6 +437,22 @@ fault(
     unary(lambda x: T.tanh(x) * 3),
     plant=_every_second_graph("tanh", lambda x: T.sinh(x) / T.cosh(x)),
     symptom=_sequences_differ,
+)
+
+fault(
+    "a rule fires for the eleventh graph",
+    StochasticOrder,
+    unary(T.sin),
+    plant=only_graph(11),
+    symptom=_sequences_differ,
+)
+fault(
+    "a rule fires for the second graph, and one is compared",
+    StochasticOrder,
+    unary(T.sin),
+    plant=only_graph(2),
+    symptom=_sequences_differ,
+    options={"stability_patience": 1},
 )
 
 

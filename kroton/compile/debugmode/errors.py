@@ -186,6 +186,10 @@ class StochasticOrder(DebugModeError):
     """Optimizing the same graph again gives another sequence of replacements."""
 
 
+class BadRule(DebugModeError):
+    """A rule raises, makes a cycle, or is undone by another without end."""
+
+
 class InvalidValueError(DebugModeError):
     """A value that its Variable's Type refuses, or one that is not finite."""
 

@@ -112,9 +112,9 @@ def _value(
 ) -> np.ndarray:
     """The value of the gradient `g` of input k; BadGradient if it has none, or another shape."""
     try:
-        (value,) = interpret(list(known), [g])(
-            *[x.copy() if isinstance(x, np.ndarray) else x for x in known.values()]
-        )
+        arguments = [x.copy() if isinstance(x, np.ndarray) else x for x in known.values()]
+        with np.errstate(all="ignore"):
+            (value,) = interpret(list(known), [g])(*arguments)
     except Exception as error:
         raise BadGradient(
             report(node, f"the gradient of {node.op} for input {k} has no value: {error!r}", inputs)
@@ -145,7 +145,8 @@ class _Evaluation:
     def _run(self, point: Sequence[Any]) -> list[Any]:
         storage: list[list[Any]] = [[None] for _ in self.node.outputs]
         arguments = [x.copy() if isinstance(x, np.ndarray) else x for x in point]
-        self.node.op.perform(self.node, arguments, storage)
+        with np.errstate(all="ignore"):
+            self.node.op.perform(self.node, arguments, storage)
         return [cell[0] for cell in storage]
 
     def _floats(self, values: Sequence[Any]) -> list[Any]:
@@ -166,41 +167,53 @@ class _Evaluation:
 def _compare(
     evaluation: _Evaluation, k: int, gradient: np.ndarray, weights: Sequence[Any], says: str
 ) -> None:
-    """Raise BadGradient if along a direction the differences say that `gradient` is wrong."""
+    """Raise BadGradient for an element whose slope is certain not to be that of `gradient`."""
     x = evaluation.inputs[k]
     scale = np.maximum(1.0, np.abs(x.ravel().astype("float64")))
     rng = np.random.default_rng(k + 1)
-    for elements in _directions(x.size, rng):
-        n = len(elements)
+    signs = rng.choice([-1.0, 1.0], x.size) * rng.uniform(0.5, 1, x.size) * scale
+    slopes = gradient.ravel()
+
+    def certain(elements: np.ndarray) -> float | None:
         direction = np.zeros(x.size)
-        direction[elements] = rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1, n) * scale[elements]
-        terms = gradient.ravel()[elements] * direction[elements]
-        found = _contradicted(evaluation, k, direction.reshape(x.shape), terms, weights)
+        direction[elements] = signs[elements]
+        terms = slopes[elements] * signs[elements]
+        return _contradicted(evaluation, k, direction.reshape(x.shape), terms, weights)
+
+    defined = np.flatnonzero(np.isfinite(slopes) & np.isfinite(x.ravel()))
+    pending = list(_directions(defined, rng)) if defined.size else []
+    while pending:
+        elements = pending.pop()
+        found = certain(elements)
         if found is None:
             continue
-        slope, where = float(terms.sum()) + 0.0, "a random direction"
-        if n == 1:
-            index = tuple(int(i) for i in np.unravel_index(elements[0], x.shape))
-            slope, found = (s / direction[elements[0]] + 0.0 for s in (slope, found))
-            where = f"element {index}"
+        if len(elements) > 1:
+            # The slope of all is the sum of theirs, unless some meet in a kink of their own, as
+            # the equal elements of a maximum do.
+            half = len(elements) // 2
+            pending += [elements[:half], elements[half:]]
+            continue
+        (e,) = elements
+        index = tuple(int(i) for i in np.unravel_index(e, x.shape))
         raise BadGradient(
             report(
                 evaluation.node,
-                f"along {where} of input {k}, {says} {slope:.6g}, finite differences give "
-                f"{found:.6g} (of the outputs' elements, weighted at random)",
+                f"along element {index} of input {k}, {says} {slopes[e]:.6g}, finite differences "
+                f"give {found / signs[e] + 0.0:.6g} (of the outputs' elements, weighted at random)",
                 evaluation.inputs,
             )
         )
 
 
-def _directions(size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Sets of elements: the first, the last, some alone, and some in company."""
-    alone = np.unique([0, size - 1, *rng.choice(size, min(size, 6), replace=False)])
-    for element in alone:
+def _directions(elements: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Sets of elements, the last to be looked at first: the first, the last, some alone."""
+    for count in (256, 16):
+        for _ in range(4 if elements.size > count else 1):
+            yield rng.choice(elements, min(elements.size, count), replace=False)
+    for element in rng.choice(elements, min(elements.size, 6), replace=False):
         yield np.array([element])
-    for count in (16, 256):
-        for _ in range(4 if size > count else 1):
-            yield rng.choice(size, min(size, count), replace=False)
+    yield elements[-1:]
+    yield elements[:1]
 
 
 def _contradicted(
@@ -214,8 +227,6 @@ def _contradicted(
     """
     precision = evaluation.precision
     slope = float(terms.sum())
-    if not np.isfinite(slope):
-        return None
     rounding = precision.eps * float(np.abs(terms).sum())
     certain = None
     for steps in precision.steps:

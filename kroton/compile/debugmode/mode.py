@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, fields
 from typing import Any
 
 from kroton.compile.debugmode.application import Checks
 from kroton.compile.debugmode.buffers import BUFFERS
-from kroton.compile.debugmode.errors import StochasticOrder
+from kroton.compile.debugmode.errors import BadRule, StochasticOrder
 from kroton.compile.debugmode.linker import DebugLinker
-from kroton.compile.debugmode.recorder import Recorder
+from kroton.compile.debugmode.recorder import Recorder, origin
 from kroton.compile.mode import Mode
 from kroton.config import config
 from kroton.graph.fg import FunctionGraph
 from kroton.linking.hooks import Hook
 from kroton.linking.linker import get_linker
+from kroton.rewriting.engine import RewriteLoopError
 
 
 @dataclass(frozen=True)
@@ -25,37 +27,93 @@ class RewriteChecks(Hook):
     """How often a copy of the graph is optimized."""
 
     def compile_started(self, fgraph: FunctionGraph, mode: Any) -> None:
-        first: list[str] | None = None
+        first: Recorder | None = None
         for attempt in range(self.patience):
-            copy, equiv = fgraph.clone_get_equiv()
-            for name in ("updated_inputs", "mutable_inputs"):
-                known = getattr(fgraph, name, None)
-                if isinstance(known, dict):
-                    setattr(copy, name, {k: equiv[v] for k, v in known.items()})
-                elif known is not None:
-                    setattr(copy, name, [equiv[v] for v in known])
-            recorder = Recorder(graphs=False)
-            copy.attach_feature(recorder)
-            mode.optimizer.apply(copy)
+            recorder = _optimize_copy(fgraph, mode)
             if first is None:
-                first = recorder.events
-            elif recorder.events != first:
-                raise StochasticOrder(_first_difference(first, recorder.events, attempt))
-        fgraph.attach_feature(Recorder())
+                first = recorder
+            else:
+                _compare(first, recorder, f"at attempt {attempt + 1}")
+        fgraph.attach_feature(Recorder(expected=first))
+
+    def optimizer_finished(self, fgraph: FunctionGraph, mode: Any) -> None:
+        for recorder in fgraph.features:
+            if isinstance(recorder, Recorder) and recorder.expected is not None:
+                _compare(recorder.expected, recorder, "in the optimization that is used")
+                recorder.expected = None
 
 
-def _first_difference(first: list[str], other: list[str], attempt: int) -> str:
-    for k, (a, b) in enumerate(zip(first, other)):
+def _optimize_copy(fgraph: FunctionGraph, mode: Any) -> Recorder:
+    """What happens when a copy of `fgraph` is optimized.
+
+    Raises
+    ------
+    BadRule
+        If a rule raises, makes a cycle, or is undone by another without end.
+    """
+    copy, recorder = _copy(fgraph), Recorder(graphs=False)
+    copy.attach_feature(recorder)
+    try:
+        # Elsewhere a warning is enough, and the rule is skipped.
+        strict = "raise" if config.on_opt_error == "warn" else config.on_opt_error
+        with config.change_flags(on_opt_error=strict):
+            mode.optimizer.apply(copy)
+    except Exception as error:
+        _name_cycle(fgraph, mode)
+        blamed = [note for note in getattr(error, "__notes__", ()) if note.startswith("the rule ")]
+        if isinstance(error, RewriteLoopError):
+            raise BadRule(str(error)) from error
+        if blamed:
+            frames = "".join(traceback.format_tb(error.__traceback__)[-2:])
+            raise BadRule(f"{blamed[0]}\n{frames}{type(error).__name__}: {error}") from error
+        raise
+    return recorder
+
+
+def _name_cycle(fgraph: FunctionGraph, mode: Any) -> None:
+    """Raise BadRule if a rule makes a cycle, which nobody notices before much else is done."""
+    copy = _copy(fgraph)
+    copy.attach_feature(Recorder(graphs=False, careful=True))
+    try:
+        with config.change_flags(on_opt_error="raise"):
+            mode.optimizer.apply(copy)
+    except BadRule:
+        raise
+    except Exception:
+        return
+
+
+def _copy(fgraph: FunctionGraph) -> FunctionGraph:
+    """A copy that says the same of its inputs."""
+    copy, equiv = fgraph.clone_get_equiv()
+    for name in ("updated_inputs", "mutable_inputs"):
+        known = getattr(fgraph, name, None)
+        if isinstance(known, dict):
+            setattr(copy, name, {k: equiv[v] for k, v in known.items()})
+        elif known is not None:
+            setattr(copy, name, [equiv[v] for v in known])
+    return copy
+
+
+def _compare(first: Recorder, other: Recorder, when: str) -> None:
+    """Raise StochasticOrder at the first event that differs."""
+    if first.events == other.events:
+        return
+    for k, (a, b) in enumerate(zip(first.events, other.events)):
         if a != b:
-            return (
+            raise StochasticOrder(
                 "optimizing the same graph again gives another sequence of replacements: "
-                f"number {k} was\n  {a}\nat first, and\n  {b}\nat attempt {attempt + 1}; a rule "
-                "must not depend on addresses, on the order of a set, on time or on chance"
+                f"number {k} was\n  {a}\nat first, and\n  {b}\n{when}; a rule must not depend "
+                "on addresses, on the order of a set, on time or on chance\n"
+                f"What was replaced at first: {origin(first.changed[k])}"
             )
-    longer, n = (first, len(other)) if len(first) > len(other) else (other, len(first))
-    return (
-        f"optimizing the same graph again gives {len(other)} replacements at attempt "
-        f"{attempt + 1} instead of {len(first)}; the first that is missing is\n  {longer[n]}"
+    n, total = len(first.events), len(other.events)
+    longer = first if n > total else other
+    k = min(n, total)
+    raise StochasticOrder(
+        f"optimizing the same graph again gives {total} replacements {when} instead of {n}; the "
+        f"first that is missing is\n  {longer.events[k]}\n"
+        f"What it replaced: {origin(longer.changed[k])}"
     )
 
 
@@ -70,7 +128,8 @@ class DebugMode(Mode):
     ----------
     optimizer : str or Optimizer
     stability_patience : int, optional
-        How often each graph is optimized to see that the result repeats.
+        How many copies of each graph are optimized first, and compared with the optimization
+        that is used; 0 checks nothing of the rules themselves.
     check_c_code, check_py_code : bool, optional
         Whether kernels, and `perform`, are run and checked.
     check_isfinite : bool, optional

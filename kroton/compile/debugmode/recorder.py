@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kroton.compile.debugmode.errors import BadRule, source_lines
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.features import Feature
 from kroton.graph.fg import FunctionGraph
+from kroton.graph.trace import format_trace
 from kroton.printing import debugprint
 
 
@@ -35,13 +37,28 @@ class Recorder(Feature):
     graphs : bool
         Whether to print the graphs at each replacement; a recorder that only compares the
         order of events need not.
+    careful : bool
+        Whether to raise BadRule at the replacement that makes a cycle: for each, all that it
+        depends on is looked at.
+    expected : Recorder, optional
+        What was recorded when a copy of the graph was optimized.
+
+    Attributes
+    ----------
+    events : list of str
+        Each change of an input, in order.
+    changed : list of Variable
+        What the input was, for each event.
     """
 
-    def __init__(self, graphs: bool = True) -> None:
-        self.graphs = graphs
+    def __init__(
+        self, graphs: bool = True, careful: bool = False, expected: Recorder | None = None
+    ) -> None:
+        self.graphs, self.careful, self.expected = graphs, careful, expected
         self.written: set[Apply] = set()
         self.replacements: list[Replacement] = []
         self.events: list[str] = []
+        self.changed: list[Variable] = []
         self._seen: set[tuple[Variable, Variable]] = set()
 
     def on_attach(self, fgraph: FunctionGraph) -> None:
@@ -53,6 +70,12 @@ class Recorder(Feature):
     ) -> None:  # fmt: skip
         where = "output" if node == "output" else str(node.op)
         self.events.append(f"{reason}: input {i} of {where}: {_named(old)} -> {_named(new)}")
+        self.changed.append(old)
+        if self.careful and node != "output" and _depends(new, node):
+            raise BadRule(
+                f"rule {reason!r} replaced {_named(old)} by what is computed from it, "
+                f"{_named(new)}: a cycle\n{origin(old)}"
+            )
         if (old, new) in self._seen:
             return
         self._seen.add((old, new))
@@ -60,6 +83,28 @@ class Recorder(Feature):
         if self.graphs:
             texts = (_graph(old), _graph(new))
         self.replacements.append(Replacement(reason, old, new, *texts))
+
+
+def origin(v: Variable) -> str:
+    """Where the user wrote `v`."""
+    if v.owner is not None:
+        return source_lines(v.owner)
+    where = format_trace(v.trace)
+    return f"{v} was made here (outermost call first):\n{where}" if where else ""
+
+
+def _depends(v: Variable, node: Apply) -> bool:
+    """Whether `v` is computed from an output of `node`, in a graph that may have a cycle."""
+    seen: set[Apply] = set()
+    stack = [v.owner]
+    while stack:
+        owner = stack.pop()
+        if owner is node:
+            return True
+        if owner is not None and owner not in seen:
+            seen.add(owner)
+            stack.extend(x.owner for x in owner.inputs)
+    return False
 
 
 def _named(v: Variable) -> str:

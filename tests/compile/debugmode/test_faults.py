@@ -15,7 +15,7 @@ import pytest
 from faults.fault import FAULTS, Fault, calls_of
 
 import kroton
-from kroton.compile.debugmode import DebugModeError
+from kroton.compile.debugmode import BadRule, DebugModeError
 
 EACH = pytest.mark.parametrize("fault", FAULTS, ids=[f.name for f in FAULTS])
 
@@ -42,7 +42,8 @@ def test_every_kind_of_error_is_provoked() -> None:
         below = cls.__subclasses__()
         return {cls} if not below else set().union(*(leaves(c) for c in below))
 
-    assert {f.error for f in FAULTS} == leaves(DebugModeError)
+    # What is a BadRule here, FAST_RUN tells too: see test_rewriting_is_checked.py.
+    assert {f.error for f in FAULTS} == leaves(DebugModeError) - {BadRule}
 
 
 @EACH
