@@ -27,6 +27,9 @@ def around(node: Apply, depth: int = 3) -> str:
     return text.rstrip()
 
 
+MADE_BY_A_REWRITE = "made by a rewrite"
+
+
 def source_lines(node: Apply) -> str:
     """Where the user made the Apply, or the nearest of its ancestors that tells."""
     where = format_trace(node.trace)
@@ -36,7 +39,7 @@ def source_lines(node: Apply) -> str:
         where = format_trace(v.trace)
         if where:
             return f"input {v} was made here (outermost call first):\n{where}"
-    return "made by a rewrite"
+    return MADE_BY_A_REWRITE
 
 
 def report(node: Apply, problem: str, inputs: Sequence[Any] = (), hint: str = "") -> str:

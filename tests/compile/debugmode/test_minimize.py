@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import faults.ops  # noqa: F401
 import numpy as np
 import pytest
-from faults.fault import FAULTS, Fault
+from faults.fault import FAULTS, Fault, wrong_kernel
 from faults.kernels import exp_of
 from faults.rules import unary
 
@@ -22,7 +23,7 @@ import kroton
 import kroton.tensor as T
 from kroton.compile.debugmode import BadOptimization, BadThunkOutput, DebugModeError, reproduce
 from kroton.compile.debugmode.application import Checks
-from kroton.compile.debugmode.minimize import ApplyCase
+from kroton.compile.debugmode.minimize import ApplyCase, shrink
 
 MODULE = """
 import numpy as np
@@ -152,6 +153,47 @@ def test_each_extent_of_a_matrix_shrinks(tmp_path: Path) -> None:
     assert [x.shape for x in case.inputs] == [(1, 1), (1, 1)]
 
 
+def shrunk(wrong: Any, out: Any, *values: Any) -> list[Any]:
+    """The smallest inputs of an Apply whose kernel adds 1 where `wrong(*inputs)`."""
+    arrays = [np.asarray(v) for v in values]
+    variables = [T.tensor(dtype="float64", shape=(None,) * a.ndim) for a in arrays]
+    node = out(*variables).owner
+
+    def run(node: Any, inputs: list[Any], storage: list[list[Any]]) -> None:
+        node.op.perform(node, inputs, storage)
+        if wrong(*inputs):
+            storage[0][0] = storage[0][0] + 1
+
+    with wrong_kernel(type(node.op), run)():
+        case = shrink(ApplyCase.of(node, arrays, BadThunkOutput, Checks()))
+        assert case.fails()
+    return case.values()
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 5), (5, 5, 5), (9, 9, 4)])
+def test_extents_that_happen_to_be_equal_shrink_apart(shape: tuple[int, int, int]) -> None:
+    m, n, p = shape
+    x, y = shrunk(lambda x, y: x.shape[1] > 3, T.dot, np.ones((m, n)), np.ones((n, p)))
+    assert (x.shape, y.shape) == ((1, 4), (4, 1))
+
+
+def test_what_lies_between_two_guilty_elements_is_deleted() -> None:
+    values = np.ones(2000)
+    values[[700, 1100]] = -5.0
+    (x,) = shrunk(lambda x: (x == -5).sum() > 1, T.exp, values)
+    assert x.tolist() == [-5.0, -5.0]
+
+
+def test_a_case_is_shrunk_in_a_limited_number_of_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = []
+    fails = ApplyCase.fails
+    monkeypatch.setattr(ApplyCase, "fails", lambda self: attempts.append(self) or fails(self))
+    values = np.ones(500)
+    values[::2] = -5.0
+    shrunk(lambda x: (x == -5).sum() > 200, T.exp, values)
+    assert len(attempts) <= 3001
+
+
 def test_the_graph_shrinks_to_what_the_rule_replaced(tmp_path: Path) -> None:
     fault = named("abs(x) becomes x, wrong for negative numbers")
 
@@ -185,6 +227,102 @@ def test_an_op_that_cannot_be_pickled_is_reported_all_the_same(tmp_path: Path) -
     assert "could not be saved" in str(error)
     assert isinstance(error, BadThunkOutput)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_not_there_does_not_swallow_the_finding(tmp_path: Path) -> None:
+    fault = named("exp saturates")
+    missing = tmp_path / "nowhere"
+    with fault.plant():
+        error = error_of(fault.build, directory=str(missing))
+    assert isinstance(error, BadThunkOutput)
+    assert f"could not be saved in {missing}" in str(error)
+    assert error.path is not None
+    assert "To reproduce it" in str(error)
+    Path(error.path).unlink()
+
+
+def test_a_full_disk_does_not_swallow_the_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fault = named("exp saturates")
+    with fault.plant():
+        error = error_of(fault.build, minimize=True)
+    assert isinstance(error, BadThunkOutput)
+    assert "could not be saved" in str(error)
+    assert "No space left" in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_case_that_cannot_be_shrunk_does_not_swallow_the_finding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ApplyCase, "parts", broken)
+    fault = named("exp saturates")
+    with fault.plant():
+        error = error_of(fault.build, directory="", minimize=True)
+    assert isinstance(error, BadThunkOutput)
+    assert "ZeroDivisionError" in str(error)
+
+
+def test_a_reproduced_error_says_where_the_user_wrote_it(halve: Any, tmp_path: Path) -> None:
+    error = error_of(unary(halve, np.arange(1.0, 9.0)), directory=str(tmp_path))
+    assert error.path is not None
+    code = f"from kroton.compile.debugmode import reproduce; reproduce({error.path!r})"
+    said = run(code, tmp_path)
+    assert "return [x], function(x)" in said
+    assert "made by a rewrite" not in said
+
+
+def test_a_reproduced_replacement_says_where_the_user_wrote_it(tmp_path: Path) -> None:
+    fault = named("abs(x) becomes x, wrong for negative numbers")
+    with fault.plant():
+        error = error_of(fault.build, directory=str(tmp_path))
+    code = f"from kroton.compile.debugmode import reproduce; reproduce({error.path!r})"
+    assert "return [x], function(x)" in run(code)
+
+
+def test_the_module_that_a_case_needs_is_named(halve: Any, tmp_path: Path) -> None:
+    error = error_of(unary(halve, np.arange(1.0, 9.0)), directory=str(tmp_path), minimize=True)
+    code = f"from kroton.compile.debugmode import reproduce; reproduce({error.path!r})"
+    for program in (code, script_of(error)):
+        assert "the case needs the module 'halving'" in run(program)
+
+
+def test_a_kernel_that_no_import_brings_back_is_told_and_the_script_fails(tmp_path: Path) -> None:
+    fault = named("exp saturates")
+    with fault.plant():
+        error = error_of(fault.build, directory=str(tmp_path), minimize=True)
+    assert "That alone is not enough: the kernel is chosen by" in str(error)
+    assert "must run what defines it first" in script_of(error)
+    assert "the error did not occur again" in run(script_of(error))
+
+
+def test_a_kernel_of_the_main_program_is_told_and_reproduced_where_it_is_registered(
+    tmp_path: Path,
+) -> None:
+    main = (
+        MODULE
+        + f"""
+import kroton.tensor as T
+x = T.dvector("x")
+f = kroton.function([x], Halve()(x), mode=kroton.DebugMode(directory={str(tmp_path)!r}))
+f(np.arange(1.0, 9.0))
+"""
+    )
+    said = run(main)
+    assert "the kernel is chosen by select of __main__" in said
+    line = re.search(r"To reproduce it: (.*)", said)
+    assert line is not None
+    assert "What is defined in the main program must be defined first" in run(line[1])
+    assert "BadThunkOutput" in run(MODULE + line[1])
 
 
 def test_nothing_is_saved_where_no_directory_is_given() -> None:
