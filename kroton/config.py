@@ -85,7 +85,7 @@ _SETTINGS: dict[str, _Setting] = {
     "traceback.limit": _Setting(8, _count,
         "how many of the user's frames are remembered for each Variable"),
     "DebugMode.patience": _Setting(10, _count,
-        "how many times a graph is optimized to see whether it always gives the same"),
+        "how many copies of a graph are optimized to see whether the same is done to all"),
     "DebugMode.check_c": _Setting(True, _boolean, "compare the kernels' outputs"),
     "DebugMode.check_py": _Setting(True, _boolean, "compare the outputs of perform"),
     "DebugMode.check_finite": _Setting(True, _boolean, "raise for NaN and inf"),
