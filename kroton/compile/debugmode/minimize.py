@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -315,7 +316,7 @@ def _cut(case: Case, axes: Axes, attempts: _Attempts) -> Case:
     size = extent() // 2
     while size and extent() > 1:
         starts = range(0, extent(), size)
-        if len(starts) > 64:
+        if len(starts) > 16:
             starts = range(0, extent(), extent() - size)
         removed = False
         for start in reversed(starts):
@@ -361,14 +362,14 @@ def script(case: Case) -> str:
     if case.missing():
         lines.append(f"# NOTE: {case.missing()}.")
     try:
-        blob = base64.b85encode(pickle.dumps(case)).decode()
+        blob = base64.b85encode(zlib.compress(pickle.dumps(case))).decode()
     except Exception as problem:  # an Op defined in a function cannot be pickled
         return "\n".join([*lines, f"# (the graph cannot be pickled: {problem})"])
-    lines.append("import base64, sys")
+    lines.append("import base64, sys, zlib")
     lines.append("from kroton.compile.debugmode.reproduce import load")
-    lines.append("case = load(base64.b85decode(")
+    lines.append("case = load(zlib.decompress(base64.b85decode(")
     lines += [f"    {blob[k : k + 80]!r}" for k in range(0, len(blob), 80)]
-    lines.append("))")
+    lines.append(")))")
     lines.append("case.run()")
     lines.append("sys.exit('the error did not occur again')")
     return "\n".join(lines)
