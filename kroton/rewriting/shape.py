@@ -9,7 +9,7 @@ import numpy as np
 
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
-from kroton.graph.fg import FunctionGraph
+from kroton.graph.fg import FunctionGraph, InconsistencyError
 from kroton.graph.op import ShapeError
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
@@ -62,6 +62,9 @@ def shape_to_extents(fgraph: FunctionGraph, node: Apply) -> Any:
     return T.make_vector(*[T.shape_i(x, d) for d in range(x.type.ndim)], dtype="int64")
 
 
+_LONGEST = 1000
+"""Of the way to an extent: if it is longer, it may be that a rule has made a cycle."""
+
 _sources: WeakKeyDictionary[FunctionGraph, dict[tuple[Variable, int], tuple[Variable, int]]] = (
     WeakKeyDictionary()
 )
@@ -93,6 +96,8 @@ def source_of_extent(fgraph: FunctionGraph, x: Variable, d: int) -> tuple[Variab
             return step
         walked.append((x, d))
         x, d = step
+        if len(walked) > _LONGEST and len(walked) > len(fgraph.apply_nodes):
+            raise InconsistencyError(f"the graph has a cycle through {x.owner}")
     for place in walked:
         known[place] = found
     return found

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 import kroton
 import kroton.tensor as T
 from kroton.gradient import grad
-from kroton.graph import FunctionGraph, Op
+from kroton.graph import FunctionGraph, InconsistencyError, Op
 from kroton.graph.basic import Apply
 from kroton.graph.evaluation import interpret
 from kroton.rewriting import get_optimizer
+from kroton.rewriting.shape import source_of_extent
 
 OPTIMIZER = get_optimizer("fast_run").excluding("fusion", "inplace")
 
@@ -290,3 +291,13 @@ def test_no_rule_hides_that_extents_differ(expression: Any) -> None:
     with pytest.raises(ValueError, match="1"):
         f(np.ones(1), np.ones(3))
     f(np.ones(3), np.ones(3))
+
+
+def test_the_way_to_an_extent_ends_in_a_graph_that_a_rule_has_made_a_cycle_of() -> None:
+    x = T.dvector("x")
+    graph = FunctionGraph([x], [T.exp(T.sin(x))])
+    (exponential,) = graph.outputs
+    sine = exponential.owner.inputs[0]
+    sine.owner.inputs[0] = exponential
+    with pytest.raises(InconsistencyError, match="has a cycle through"):
+        source_of_extent(graph, exponential, 0)
