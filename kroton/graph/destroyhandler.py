@@ -58,17 +58,19 @@ class DestroyHandler(Feature):
         for root, nodes in self.destroyers(fgraph).items():
             node = nodes[0][0]
             if isinstance(root, Constant):
-                raise InconsistencyError(f"{node.op} would overwrite the constant {root}")
+                raise InconsistencyError(f"{node.op} would overwrite the constant {root}", node)
             if root in protected:
                 raise InconsistencyError(
-                    f"{node.op} would overwrite the input {root}, which is not mutable"
+                    f"{node.op} would overwrite the input {root}, which is not mutable", node
                 )
             for _, i in (c for c in fgraph.clients(root) if c[0] == "output"):
                 raise InconsistencyError(
-                    f"{node.op} would overwrite {root}, which is output {i} of the graph"
+                    f"{node.op} would overwrite {root}, which is output {i} of the graph", node
                 )
             if len({n for n, _ in nodes}) > 1 and not _in_a_row([n for n, _ in nodes]):
-                raise InconsistencyError(f"{root} would be overwritten by several Applys: {nodes}")
+                raise InconsistencyError(
+                    f"{root} would be overwritten by several Applys: {nodes}", node
+                )
 
 
 def _readers(fgraph: FunctionGraph, root: Variable) -> list[Apply]:

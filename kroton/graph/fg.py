@@ -14,7 +14,17 @@ Client = tuple[Any, int]
 
 
 class InconsistencyError(Exception):
-    """The graph cannot be executed: a cycle, a value overwritten before it is read, ..."""
+    """The graph cannot be executed: a cycle, a value overwritten before it is read, ...
+
+    Attributes
+    ----------
+    node : Apply or None
+        The one that overwrites.
+    """
+
+    def __init__(self, problem: str = "", node: Apply | None = None) -> None:
+        super().__init__(problem)
+        self.node = node
 
 
 class MissingInputError(Exception):

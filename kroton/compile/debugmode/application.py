@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from kroton._kernels.kernel import Kernel
-from kroton.compile.debugmode import checks
+from kroton.compile.debugmode import checks, memory
 from kroton.compile.debugmode.errors import BadThunkOutput, DebugModeError, report
 from kroton.compile.debugmode.gradients import check_gradient
 from kroton.graph.basic import Apply, Variable
-
-Snapshot = list[tuple[int, bytes]]
+from kroton.linking.rounding import Rounding
 
 
 class Effort(Enum):
@@ -43,6 +42,8 @@ class Subject:
     """What messages call the kernel."""
     destroyed: frozenset[int] = field(init=False, repr=False)
     """The inputs that `destroy_map` announces."""
+    apart: tuple[list[tuple[int, int]], list[tuple[int, int]]] = field(init=False, repr=False)
+    """What must not share memory."""
 
     def __post_init__(self) -> None:
         kernel = self.kernel
@@ -51,6 +52,7 @@ class Subject:
             ("perform", checks.perform_runner(self.node)),
             ("run", None if kernel is None else checks.kernel_runner(kernel)),
             ("who", f"kernel {kernel!r}"),
+            ("apart", memory.unannounced(self.node)),
             ("destroyed", frozenset(i for these in positions for i in these)),
         ):
             object.__setattr__(self, name, value)
@@ -97,12 +99,12 @@ class Checks:
         if node.op.undefined_output:
             return self._run_undefined(subject, inputs, known or {})
         warn = self.warn_input_not_reused and effort is Effort.EVERYTHING
-        before = checks.snapshot(inputs, subject.destroyed) if effort is Effort.ONCE else None
+        before = memory.snapshot(inputs, subject.destroyed) if effort is Effort.ONCE else None
         expected = self._expected(subject, inputs, before, warn)
         if run is None:
             assert expected is not None
             if before is not None:
-                self._check_values(node, expected, "perform")
+                self._check_values(node, expected, "perform", inputs)
             outputs = expected
         else:
             outputs = self._found(subject, inputs, expected, before)
@@ -135,22 +137,25 @@ class Checks:
     ) -> None:  # fmt: skip
         """Outputs of the right type that agree: what is the same to the bit is checked once."""
         if expected is None:
-            self._check_values(node, found, who)
+            self._check_values(node, found, who, inputs)
             return
+        rounding = Rounding.of_apply(node, inputs)
         for r, a, b in zip(node.outputs, expected, found):
             same = checks.identical(a, b)
             if not same:
-                checks.check_value(r, a, "perform", False)
-            checks.check_value(r, b, who, False)
-            if not same and not checks.close(r, a, b):
+                checks.check_value(r, a, "perform", False, inputs)
+            checks.check_value(r, b, who, False, inputs)
+            if not same and not checks.close(r, a, b, rounding=rounding):
                 raise BadThunkOutput(r, "perform", a, who, b, inputs)
 
-    def _check_values(self, node: Apply, values: Sequence[Any], who: str) -> None:
+    def _check_values(
+        self, node: Apply, values: Sequence[Any], who: str, inputs: Sequence[Any]
+    ) -> None:
         for r, value in zip(node.outputs, values):
-            checks.check_value(r, value, who, False)
+            checks.check_value(r, value, who, False, inputs)
 
     def _expected(
-        self, subject: Subject, inputs: Sequence[Any], before: Snapshot | None, warn: bool
+        self, subject: Subject, inputs: Sequence[Any], before: memory.Snapshot | None, warn: bool
     ) -> list[Any] | None:
         """What `perform` gives, if it is asked; an error of its own must be the kernel's too."""
         node, run = subject.node, subject.run
@@ -158,17 +163,18 @@ class Checks:
             return None
         try:
             if before is not None:
-                return checks.run_once(
-                    node, subject.perform, "perform", inputs, subject.destroyed, before
-                )
-            return checks.check_runs(node, subject.perform, "perform", inputs, warn)
+                return memory.run_once(
+                    node, subject.perform, "perform", inputs, subject.destroyed, before,
+                    subject.apart,
+                )  # fmt: skip
+            return memory.check_runs(node, subject.perform, "perform", inputs, warn)
         except (DebugModeError, Warning):
             raise
         except Exception as error:
             if run is None:
                 raise
             try:
-                found = run([x.copy() if isinstance(x, np.ndarray) else x for x in inputs], None)
+                found = run([checks.copied(x) for x in inputs], None)
             except Exception as same:
                 raise same from error
             raise BadThunkOutput(
@@ -178,15 +184,17 @@ class Checks:
 
     def _found(
         self, subject: Subject, inputs: Sequence[Any], expected: list[Any] | None,
-        before: Snapshot | None,
+        before: memory.Snapshot | None,
     ) -> list[Any]:  # fmt: skip
         """What the kernel gives; it must not fail where `perform` does not."""
         node, run, who = subject.node, subject.run, subject.who
         assert run is not None
         try:
             if before is not None:
-                return checks.run_once(node, run, who, inputs, subject.destroyed, before)
-            return checks.check_runs(node, run, who, inputs)
+                return memory.run_once(
+                    node, run, who, inputs, subject.destroyed, before, subject.apart
+                )
+            return memory.check_runs(node, run, who, inputs)
         except DebugModeError:
             raise
         except Exception as error:
@@ -207,9 +215,9 @@ class Checks:
             ways.append((subject.run, subject.who))
         outputs: list[Any] = []
         for run, who in ways:
-            outputs = checks.run_guarded(node, run, who, inputs, 0x2A)
+            outputs = memory.run_guarded(node, run, who, inputs, 0x2A)
             for r, value in zip(node.outputs, outputs):
-                checks.check_value(r, value, who, False)
+                checks.check_value(r, value, who, False, inputs)
             checks.check_infer_shape(node, inputs, outputs, known)
         return outputs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -81,45 +81,73 @@ def layouts(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     yield "C order", np.array(x, order="C")
 
 
-def offered(shape: tuple[int, ...], dtype: np.dtype, which: str) -> Iterator[tuple[str, Any]]:
+class Offer:
+    """A buffer that is offered for an output, until it is taken.
+
+    Kernels write over arrays that own their memory and that nobody else knows: no reference is
+    kept. What lies beside such an array is guarded by the `Fences` in which it is made; between
+    the elements of others lie those of `guarded`.
+    """
+
+    def __init__(self, array: np.ndarray, guarded: Guarded | None = None) -> None:
+        self._array: np.ndarray | None = array
+        self._guarded = guarded
+
+    def take(self) -> Any:
+        """The buffer."""
+        array, self._array = self._array, None
+        return array
+
+    @property
+    def trespassed(self) -> bool:
+        """Whether something was written between the elements."""
+        return self._guarded is not None and self._guarded.trespassed
+
+
+def _used(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    a = np.empty(shape, dtype)
+    bytewise = a.ndim and a.flags.c_contiguous
+    a.view(np.uint8 if bytewise else dtype).fill(0x5B if bytewise else 1)
+    return a
+
+
+def _strided(shape: tuple[int, ...], dtype: np.dtype) -> Offer:
+    wide = np.ones(tuple(2 * n for n in shape), dtype)
+    guarded = Guarded(wide[(slice(None, None, 2),) * len(shape)], 0x5B)
+    return Offer(guarded.array, guarded)
+
+
+def _read_only(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    a = np.ones(shape, dtype)
+    a.flags.writeable = False
+    return a
+
+
+def offered(
+    shape: tuple[int, ...], dtype: np.dtype, which: str
+) -> Iterator[tuple[str, Callable[[], Offer]]]:
     """Output buffers that may be offered: pairs (name, function that makes one).
 
     `which` is some of `BUFFERS`, separated by ':'.
     """
     wanted = set(which.split(":")) if which else set()
     everything = "ALL" in wanted
-
-    def filled(a: np.ndarray) -> np.ndarray:
-        a.view(np.uint8 if a.ndim and a.flags.c_contiguous else a.dtype).fill(
-            0x5B if a.ndim and a.flags.c_contiguous else 1
-        )
-        return a
-
     if everything or wanted & {"c_contiguous", "previous", "initial"}:
-        yield "a used buffer", lambda: filled(np.empty(shape, dtype))
+        yield "a used buffer", lambda: Offer(_used(shape, dtype))
     if (everything or "f_contiguous" in wanted) and len(shape) > 1:
-        yield "a buffer in Fortran order", lambda: np.ones(shape, dtype, order="F")
+        yield "a buffer in Fortran order", lambda: Offer(np.ones(shape, dtype, order="F"))
     if (everything or "strided" in wanted) and shape:
-        wide = tuple(2 * n for n in shape)
-        yield "a strided buffer", lambda: np.ones(wide, dtype)[(slice(None, None, 2),) * len(shape)]
-        yield (
-            "a reversed buffer",
-            lambda: np.ones(shape, dtype)[(slice(None, None, -1),) * len(shape)],
-        )
+        reverse = (slice(None, None, -1),) * len(shape)
+        yield "a strided buffer", lambda: _strided(shape, dtype)
+        yield "a reversed buffer", lambda: Offer(np.ones(shape, dtype)[reverse])
     if (everything or "wrong_size" in wanted) and shape:
-        yield "a larger buffer", lambda: np.ones(tuple(n + 1 for n in shape), dtype)
-        yield "an empty buffer", lambda: np.ones((0,) * len(shape), dtype)
+        yield "a larger buffer", lambda: Offer(np.ones(tuple(n + 1 for n in shape), dtype))
+        yield "an empty buffer", lambda: Offer(np.ones((0,) * len(shape), dtype))
     if everything and shape and dtype.itemsize > 1:
         n = int(np.prod(shape)) * dtype.itemsize
         yield (
             "an unaligned buffer",
-            lambda: np.ones(n + 1, np.uint8)[1:].view(dtype).reshape(shape),
+            lambda: Offer(np.ones(n + 1, np.uint8)[1:].view(dtype).reshape(shape)),
         )
     if everything and shape:
-
-        def readonly() -> np.ndarray:
-            a = np.ones(shape, dtype)
-            a.flags.writeable = False
-            return a
-
-        yield "a read-only buffer", readonly
+        yield "a read-only buffer", lambda: Offer(_read_only(shape, dtype))

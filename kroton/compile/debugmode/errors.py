@@ -86,7 +86,11 @@ class BadThunkOutput(DebugModeError):
         self.r, self.thunk1, self.val1 = r, thunk1, val1
         self.thunk2, self.val2, self.inputs_val = thunk2, val2, inputs_val
         self.node = r.owner
-        problem = f"output {r.index} differs between {thunk1} and {thunk2}{difference(val1, val2)}"
+        if isinstance(val2, Exception):
+            problem = f"output {r.index}: {thunk1} gives a value, {thunk2} raised {val2!r}"
+        else:
+            how = difference(val1, val2)
+            problem = f"output {r.index} differs between {thunk1} and {thunk2}{how}"
         assert r.owner is not None
         super().__init__(report(r.owner, problem, inputs_val, hint))
 
@@ -106,6 +110,7 @@ class BadOptimization(DebugModeError):
     ----------
     old_r, new_r : Variable
     old_r_val, new_r_val : values
+        The second is the exception if there is none.
     reason : str
         The name of the rule.
     old_graph, new_graph : str
@@ -120,12 +125,13 @@ class BadOptimization(DebugModeError):
         self.old_r_val, self.new_r_val = old_r_val, new_r_val
         self.reason, self.old_graph, self.new_graph = reason, old_graph, new_graph
         self.node = old_r.owner
-        lines = [
-            f"rule {reason!r} replaced {old_r} by {new_r}, and their values differ"
-            f"{difference(old_r_val, new_r_val)}",
-            f"old value: {_shown(old_r_val)}",
-            f"new value: {_shown(new_r_val)}",
-        ]
+        lines = [f"rule {reason!r} replaced {old_r} by {new_r}, "]
+        if isinstance(new_r_val, Exception):
+            lines[0] += f"which cannot be computed: {new_r_val!r}"
+            lines.append(f"old value: {_shown(old_r_val)}")
+        else:
+            lines[0] += f"and their values differ{difference(old_r_val, new_r_val)}"
+            lines += [f"old value: {_shown(old_r_val)}", f"new value: {_shown(new_r_val)}"]
         lines.extend(f"  where {v} ({v.type}) is {_summary(x)}" for v, x in graph_inputs)
         lines += ["graph before:", old_graph.rstrip(), "graph after:", new_graph.rstrip()]
         if old_r.owner is not None:
@@ -143,16 +149,23 @@ def _shown(value: Any) -> str:
 
 
 class BadDestroyMap(DebugModeError):
-    """An input changed that `destroy_map` does not announce."""
+    """An input changed that `destroy_map` does not announce; `old_val` is None where it was not
+    kept."""
 
-    def __init__(self, node: Apply, idx: int, old_val: Any, new_val: Any, perform: str) -> None:
+    def __init__(
+        self, node: Apply, idx: int, old_val: Any, new_val: Any, perform: str,
+        inputs: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
         self.node, self.idx = node, idx
         self.old_val, self.new_val, self.perform = old_val, new_val, perform
+        self.inputs = list(inputs)
+        how = "" if old_val is None else difference(old_val, new_val)
         super().__init__(
             report(
                 node,
                 f"{perform} changed input {idx} ({node.inputs[idx]}), which destroy_map "
-                f"{dict(node.op.destroy_map)} does not announce{difference(old_val, new_val)}",
+                f"{dict(node.op.destroy_map)} does not announce{how}",
+                inputs,
                 hint="announce it in destroy_map, or work on a copy",
             )
         )
@@ -164,25 +177,25 @@ class BadInplace(DebugModeError):
 
 
 class BadViewMap(DebugModeError):
-    """An output shares memory in a way that `view_map` does not announce."""
+    """An output shares memory with an input or another output in a way that `view_map` does not
+    announce, with itself, or with what an earlier run gave."""
 
     def __init__(
         self, node: Apply, output_idx: int, out_storage: Any, in_alias_idx: Any = None,
-        out_alias_idx: Any = None, perform: str = "perform",
+        out_alias_idx: Any = None, perform: str = "perform", inputs: Sequence[Any] = (),
+        problem: str = "",
+        hint: str = "announce it in view_map (of one output only), or return a copy",
     ) -> None:  # fmt: skip
         self.node, self.output_idx, self.out_storage = node, output_idx, out_storage
         self.in_alias_idx, self.out_alias_idx = in_alias_idx, out_alias_idx
         other = (
             f"input(s) {in_alias_idx}" if in_alias_idx is not None else f"output(s) {out_alias_idx}"
         )
-        super().__init__(
-            report(
-                node,
-                f"output {output_idx} of {perform} shares memory with {other}, which view_map "
-                f"{dict(node.op.view_map)} does not announce",
-                hint="announce it in view_map (of one output only), or return a copy",
-            )
+        problem = problem or (
+            f"output {output_idx} of {perform} shares memory with {other}, which view_map "
+            f"{dict(node.op.view_map)} does not announce"
         )
+        super().__init__(report(node, problem, inputs, hint))
 
 
 class StochasticOrder(DebugModeError):
@@ -198,14 +211,14 @@ class InvalidValueError(DebugModeError):
 
     def __init__(
         self, r: Variable, v: Any = None, client_node: Apply | None = None, hint: str = "",
-        specific_hint: str = "",
+        specific_hint: str = "", inputs: Sequence[Any] = (),
     ) -> None:  # fmt: skip
         self.r, self.v, self.client_node = r, v, client_node
         self.hint, self.specific_hint = hint, specific_hint
         self.node = r.owner
         problem = f"{hint or 'invalid value'} for {r} of {r.type}: {specific_hint}\n  {_summary(v)}"
         if r.owner is not None:
-            super().__init__(report(r.owner, problem))
+            super().__init__(report(r.owner, problem, inputs))
         else:
             where = format_trace(r.trace)
             super().__init__(problem + (f"\nmade here:\n{where}" if where else ""))

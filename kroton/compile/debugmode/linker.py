@@ -14,10 +14,12 @@ from kroton._kernels.program import Cell, Program
 from kroton.compile.debugmode import checks
 from kroton.compile.debugmode.application import Checks, Effort, Subject
 from kroton.compile.debugmode.errors import (
+    BadDestroyMap,
     BadInplace,
     BadOptimization,
     DebugModeError,
     InvalidValueError,
+    source_lines,
 )
 from kroton.compile.debugmode.recorder import Recorder
 from kroton.compile.debugmode.replaced import Replaced, constants
@@ -90,20 +92,19 @@ def check_inplace(fgraph: FunctionGraph, order: Sequence[Apply]) -> None:
     try:
         handler.validate(fgraph)
     except InconsistencyError as error:
-        raise BadInplace(f"{error}; the graph is:\n{_printed(fgraph)}") from error
+        raise BadInplace(_overwritten(str(error), error.node, fgraph)) from error
     position = {node: k for k, node in enumerate(order)}
     for node, readers in handler.orderings(fgraph).items():
         for reader in readers:
             if position[reader] > position[node]:
-                raise BadInplace(
-                    f"{node} overwrites what {reader} reads later; the graph is:\n"
-                    + _printed(fgraph)
-                )
+                problem = f"{node} overwrites what {reader} reads later"
+                raise BadInplace(_overwritten(problem, node, fgraph))
 
 
-def _printed(fgraph: FunctionGraph) -> str:
-    text: str = debugprint(list(fgraph.outputs), print_type=True, file="str")
-    return text.rstrip()
+def _overwritten(problem: str, node: Apply | None, fgraph: FunctionGraph) -> str:
+    graph: str = debugprint(list(fgraph.outputs), print_type=True, file="str")
+    text = f"{problem}; the graph is:\n{graph.rstrip()}"
+    return text if node is None else f"{text}\n{source_lines(node)}"
 
 
 class CheckedRun:
@@ -153,6 +154,7 @@ class CheckedRun:
                 self._save(error, node, arguments)
                 raise
             except Exception as error:
+                self._blame_rule(values, error)
                 explain(error, node, arguments)
                 raise
             for v, x in zip(node.outputs, outputs):
@@ -164,7 +166,7 @@ class CheckedRun:
                     and not checks.finite(x)
                 ):
                     try:
-                        checks.check_value(v, x, "the Apply", True)
+                        checks.check_value(v, x, "the Apply", True, arguments)
                     except InvalidValueError as error:
                         error.name_operation(node, arguments, lambda a: not checks.finite(a))
                         suspect = error, node, arguments
@@ -176,6 +178,9 @@ class CheckedRun:
                 self.replaced.check(values, self.calls & (self.calls - 1) == 0)
             except BadOptimization as error:
                 self._save(error, self.replaced.guilty, values)
+                raise
+            except BadDestroyMap as error:
+                self._save(error, error.node, error.inputs)
                 raise
         if suspect is not None:
             self._save(*suspect)
@@ -201,6 +206,16 @@ class CheckedRun:
         else:
             effort = Effort.ONCE
         return self.options.checks.run(self.subjects[k], inputs, effort, known)
+
+    def _blame_rule(self, values: Mapping[Variable, Any], error: Exception) -> None:
+        """Raise BadOptimization if the graph as it was written does not raise `error`."""
+        if self.replaced is None or isinstance(error, Warning):
+            return
+        try:
+            self.replaced.blame(values, error)
+        except BadOptimization as found:
+            self._save(found, self.replaced.guilty, values)
+            raise
 
     def _save(self, error: DebugModeError, what: Any, values: Any) -> None:
         options = self.options

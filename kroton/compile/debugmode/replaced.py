@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from kroton._kernels.kernel import CallableKernel, Kernel
-from kroton.compile.debugmode import checks
-from kroton.compile.debugmode.errors import BadOptimization
+from kroton.compile.debugmode import checks, memory
+from kroton.compile.debugmode.errors import BadDestroyMap, BadOptimization
 from kroton.compile.debugmode.recorder import Recorder, Replacement
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.traversal import toposort
 from kroton.linking.kernels import select_kernel
+from kroton.linking.rounding import Rounding
 
 
 class Replaced:
@@ -31,6 +30,8 @@ class Replaced:
     ) -> None:  # fmt: skip
         self.replacements = recorder.replacements
         self.guilty: Replacement | None = None
+        self.recorder = recorder
+        self.order = list(order)
         final = set(order)
         known = {*fgraph.inputs, *(v for node in order for v in node.outputs)}
         roots = [v for r in self.replacements for v in (r.old, r.new)]
@@ -67,6 +68,8 @@ class Replaced:
         ------
         BadOptimization
             For the first replacement whose two sides differ; `guilty` is that replacement.
+        BadDestroyMap
+            For an Apply that is no more, whose `perform` changed an input.
         """
         if not self.replacements:
             return
@@ -75,9 +78,7 @@ class Replaced:
             seen = dict(values)
             self._compute_quickly(seen)
             wrong = [
-                (r, end)
-                for r, end in self.pairs
-                if r.old in seen and not agree(r.old, seen[r.old], seen[end])
+                (r, end) for r, end in self.pairs if r.old in seen and not agree(r.old, end, seen)
             ]
             if not wrong:
                 return
@@ -107,19 +108,50 @@ class Replaced:
                 values[v] = x
 
     def _compare(self, r: Replacement, new: Variable, values: Mapping[Variable, Any]) -> None:
-        a, b = values[r.old], values[new]
-        if not agree(r.old, a, b):
+        if not agree(r.old, new, values):
             self.guilty = r
+            a, b = values[r.old], values[new]
             raise BadOptimization(r.old, new, a, b, r.reason, r.old_graph, r.new_graph)
 
+    def blame(self, values: Mapping[Variable, Any], error: Exception) -> None:
+        """Find the replacement without which there would be no `error`; none is no error here.
 
-def agree(r: Variable, old: Any, new: Any) -> bool:
-    """Whether `new` may stand for `old`: equal up to rounding, and finite where `old` is."""
-    if checks.identical(old, new):
+        What cannot be computed is taken from what stood in its place. If that makes up for all
+        that is missing, the graph as it was written raises nothing.
+
+        Raises
+        ------
+        BadOptimization
+            For the first replacement that helped; `guilty` is that replacement.
+        """
+        known = dict(values)
+        everything = [*self.former, *self.written, *self.order]
+        helped: list[Replacement] = []
+        while True:
+            _compute(everything, known)
+            missing = [r for r in self.replacements if r.old in known and r.new not in known]
+            if not missing:
+                break
+            helped += missing
+            for r in missing:
+                known.setdefault(r.new, known[r.old])
+        if helped and all(node.outputs[0] in known for node in self.recorder.written):
+            r = self.guilty = helped[0]
+            raise BadOptimization(
+                r.old, r.new, known[r.old], error, r.reason, r.old_graph, r.new_graph
+            ) from error
+
+
+def agree(old: Variable, new: Variable, values: Mapping[Variable, Any]) -> bool:
+    """Whether `new` may stand for `old`: equal up to rounding, and finite where `old` is.
+
+    What rounding may do is seen where `old` is computed from what both are computed from.
+    """
+    a, b = values[old], values[new]
+    if checks.close(old, a, b, remove_undefined=True):
         return True
-    if not checks.close(r, old, new, remove_undefined=True):
-        return False
-    return checks.finite(new) or bool((np.isfinite(new) | ~np.isfinite(old)).all())
+    rounding = Rounding.between(old, new, values)
+    return checks.close(old, a, b, remove_undefined=True, rounding=rounding)
 
 
 def _own_kernel(node: Apply) -> Kernel | None:
@@ -138,17 +170,19 @@ def constants(variables: Iterable[Variable]) -> dict[Variable, Any]:
 def _compute(nodes: Sequence[Apply], values: dict[Variable, Any]) -> None:
     for node in nodes:
         outputs = node.outputs
-        if outputs[0] in values:
+        if outputs[0] in values or any(v not in values for v in node.inputs):
             continue
         cells: list[list[Any]] = [[None] for _ in outputs]
+        inputs = [values[v] for v in node.inputs]
+        arguments = [checks.copied(x, "K") for x in inputs]
         try:
-            arguments = [values[v] for v in node.inputs]
-            for positions in node.op.destroy_map.values():
-                for i in positions:
-                    arguments[i] = arguments[i].copy()
-            node.op.perform(node, arguments, cells)
+            node.op.perform(node, list(arguments), cells)
         except Exception:  # what was replaced may be undefined where its replacement is not
             continue
+        destroyed = {i for positions in node.op.destroy_map.values() for i in positions}
+        for k, (v, x, y) in enumerate(zip(node.inputs, inputs, arguments)):
+            if k not in destroyed and memory.changed(v, x, y):
+                raise BadDestroyMap(node, k, x, y, "perform", inputs)
         for v, cell in zip(outputs, cells):
             if cell[0] is not None:
                 values[v] = cell[0]

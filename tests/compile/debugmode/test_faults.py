@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import faults.kernels
+import faults.memory
 import faults.ops
+import faults.precision
+import faults.raising
 import faults.rules  # noqa: F401
 import numpy as np
 import pytest

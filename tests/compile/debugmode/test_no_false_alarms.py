@@ -7,14 +7,17 @@ here is one expression of every family, with its gradient, and the examples.
 from __future__ import annotations
 
 import importlib
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from faults.fault import op, same_type
 
 import kroton
 import kroton.tensor as T
+from kroton.graph.type import Generic
 from kroton.tensor.creation import AllocEmpty
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -88,6 +91,69 @@ def test_every_layout_passes(name: str) -> None:
         np.testing.assert_allclose(f(value), reference, rtol=1e-12)
 
 
+SINGLE, DOUBLE = np.float32, np.float64
+BIG = np.array([[1e30, -1e30, 3e20], [1e30, 1e30, 2e20]])
+ROUNDED = {
+    "subnormal probabilities": (lambda x: T.log(T.nnet.softmax(x)), SINGLE, [[0, 100.0]]),
+    "subnormal doubles": (lambda x: T.log(T.nnet.softmax(x)), DOUBLE, [[0, 740.0]]),
+    "a term that is lost": (lambda x: x[0] + x[1] - x[0], SINGLE, [1e8, 1.0]),
+    "a double that is lost": (lambda x: x[0] + x[1] - x[0], DOUBLE, [1e16, 1.0]),
+    "a lost term decides": (lambda x: (x[0] + x[1] - x[0]) > 0, SINGLE, [1e8, 1.0]),
+    "saturation": (lambda x: 1 - T.sigmoid(x), DOUBLE, [40.0, 50.0]),
+    "logarithms near one": (lambda x: T.log(1 + x), DOUBLE, [1e-20, -1e-18]),
+    "exponentials near one": (lambda x: T.exp(x) - 1, SINGLE, [1e-10, -1e-12]),
+    "squares that underflow": (lambda x: T.sqrt(T.sqr(x)), DOUBLE, [1e-200, 3.0]),
+    "squares that overflow": (lambda x: 1 / T.sqrt(T.sqr(x)), SINGLE, [1e30, 3.0]),
+    "cancelling sums": (lambda x: T.sum(x - T.mean(x)), SINGLE, list(np.arange(999) / 7)),
+    "a variance of nothing": (lambda x: T.var(x), SINGLE, [0.1] * 9),
+    "products that overflow": (lambda x: T.dot(x, x.T), SINGLE, BIG),
+    "gradients of a sure softmax": (
+        lambda x: kroton.grad(-T.log(T.nnet.softmax(x))[0, 1], x), SINGLE, [[0.0, 30.0, -30.0]],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_what_rounding_explains_is_no_fault(name: str) -> None:
+    expression, dtype, value = ROUNDED[name]
+    x = T.tensor(dtype=np.dtype(dtype).name, shape=(None,) * np.ndim(value), name="x")
+    out = expression(x)
+    modes = [kroton.DebugMode(check_isfinite=False, directory=""), "FAST_RUN"]
+    checked, fast = (kroton.function([x], out, mode=mode) for mode in modes)
+    for _ in range(6):
+        argument = np.array(value, dtype)
+        np.testing.assert_array_equal(checked(argument), fast(argument))
+
+
+def test_perform_may_use_the_list_of_its_inputs() -> None:
+    def perform(i: Any, s: Any) -> None:
+        i[0] = i[0] * 2
+        s[0][0] = i[0]
+
+    x = T.dvector("x")
+    f = kroton.function([x], op(perform, same_type)(x), mode="DEBUG_MODE")
+    for _ in range(4):
+        assert f([1.0, 2.0]).tolist() == [2.0, 4.0]
+
+
+def test_views_of_inputs_that_share_memory_pass() -> None:
+    x = T.dvector("x")
+    first, second = x[1:], x[:-1]
+    pick = op(lambda i, s: s[0].__setitem__(0, i[0]), same_type, view_map={0: [0]})
+    f = kroton.function([x], pick(first, second) * 2, mode="DEBUG_MODE")
+    for _ in range(4):
+        assert f([1.0, 2.0, 3.0]).tolist() == [4.0, 6.0]
+
+
+def test_what_compares_with_nothing_but_itself_may_be_an_input() -> None:
+    x, generator = T.dvector("x"), Generic()("generator")
+    add = op(lambda i, s: s[0].__setitem__(0, i[0] + 1), same_type)
+    f = kroton.function([x, generator], add(x, generator), mode="DEBUG_MODE")
+    for _ in range(4):
+        assert f([1.0], np.random.default_rng(0)).tolist() == [2.0]
+        assert f([1.0], threading.Lock()).tolist() == [2.0]
+
+
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0)])
 def test_empty_arrays_pass(shape: tuple[int, int]) -> None:
     x = T.dmatrix("x")
@@ -144,6 +210,14 @@ def test_the_users_own_errors_are_raised_as_they_are() -> None:
     f = kroton.function([x, y], T.dot(x, y), mode="DEBUG_MODE")
     with pytest.raises(ValueError, match="shapes"):
         f(np.ones((2, 3)), np.ones((2, 3)))
+
+
+def test_the_users_own_error_in_what_was_fused_is_no_rules_fault() -> None:
+    x, y = T.dvectors("x y")
+    z = T.exp(x)
+    f = kroton.function([x, y], [z * 2, T.tanh(z) + y], mode="DEBUG_MODE")
+    with pytest.raises(ValueError, match=r"broadcast|shape"):
+        f([1.0, 2.0], [1.0, 2.0, 3.0])
 
 
 def test_right_gradients_pass_check_gradients() -> None:
