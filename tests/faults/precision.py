@@ -148,3 +148,52 @@ fault(
     lambda x: 1 / (1 + np.exp(-x)),
     plant=_saturates,
 )
+
+
+# ---- rounding explains nothing where an operand equals a bound
+
+
+@a_rule(canonicalize, "ceil")
+def _next(fgraph: Any, node: Any) -> Any:
+    return T.floor(node.inputs[0]) + 1
+
+
+fault(
+    "ceil becomes floor + 1, wrong for whole numbers",
+    BadOptimization,
+    unary(T.ceil, [1.5, 2.0]),
+    np.ceil,
+    plant=_next,
+)
+
+
+@a_rule(canonicalize, "ge")
+def _greater(fgraph: Any, node: Any) -> Any:
+    return T.gt(*node.inputs)
+
+
+fault(
+    "x >= c becomes x > c",
+    BadOptimization,
+    unary(lambda x: T.switch(x >= 0.5, x, -x), [0.25, 0.5]),
+    lambda x: np.where(x >= 0.5, x, -x),
+    plant=_greater,
+)
+
+
+@a_rule(canonicalize, "eq")
+def _never(fgraph: Any, node: Any) -> Any:
+    return T.zeros_like(node.inputs[0], dtype="bool")
+
+
+def _where_largest(x: Any) -> Any:
+    return T.switch(T.eq(x, T.max(x)), 1.0, 0.0)
+
+
+fault(
+    "nothing equals the largest",
+    BadOptimization,
+    unary(lambda x: _where_largest(T.exp(x)), [1.0, 3.0, 2.0]),
+    lambda x: (x == x.max()).astype(float),
+    plant=_never,
+)

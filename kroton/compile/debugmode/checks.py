@@ -81,7 +81,12 @@ def perform_runner(node: Apply) -> Runner:
         for k, cell in enumerate(storage):
             if cell[0] is None:
                 raise InvalidValueError(
-                    node.outputs[k], None, None, "no value", f"perform left output {k} empty"
+                    node.outputs[k],
+                    None,
+                    None,
+                    "no value",
+                    f"perform left output {k} empty",
+                    inputs,
                 )
         return [cell[0] for cell in storage]
 
