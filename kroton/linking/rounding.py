@@ -68,12 +68,17 @@ exactly, and is meant to."""
 def near(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether each element of two floating-point arrays of one shape and dtype is the same up to
     a ten-thousandth in single precision, a billionth in double; NaN equals NaN."""
-    rtol, tiny = _tolerance(a.dtype)
     with np.errstate(all="ignore"):
-        small = np.abs(a - b) < np.abs(a) * rtol + tiny
+        small = _close(a, b)
         if small.all():
             return True
         return bool((small | (a == b) | (np.isnan(a) & np.isnan(b))).all())
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> Any:
+    """Of each element whether the relative difference is small."""
+    rtol, tiny = _tolerance(a.dtype)
+    return np.abs(a - b) < np.abs(a) * rtol + tiny
 
 
 @cache
@@ -138,7 +143,7 @@ def explained(
         for run in runs:
             moved = np.abs(run - a)
             spread = np.fmax(spread, np.where(np.isfinite(moved), moved, 0))
-        accepted = (a == b) | (np.abs(a - b) <= FACTOR * spread + info.tiny)
+        accepted = _close(a, b) | (np.abs(a - b) <= FACTOR * spread)
         accepted &= np.isfinite(b)
         lost = ~np.isfinite(a)
         same = (a == b) | (np.isnan(a) & np.isnan(b)) | (overflow & ~np.isfinite(b))

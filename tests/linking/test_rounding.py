@@ -59,6 +59,16 @@ def test_a_sum_may_be_wrong_by_the_units_of_its_terms(dtype: str) -> None:
     assert not agree(out, right, np.asarray(4 * unit, dtype))
 
 
+def test_elements_that_are_near_need_no_explanation() -> None:
+    x = T.fmatrix("x")
+    values = np.array([[1.0, 2.0, 3.0], [1.0, 1e-6, -1.0]], "float32")
+    out = T.sum(x, axis=1)
+    right = values.sum(axis=1)
+    found = right + np.array([3e-4, 1e-7], "float32")
+    assert not near(right, found)
+    assert agree(out, right, found, Rounding.of_apply(out.owner, [values]))
+
+
 def test_the_steps_of_a_program_are_moved() -> None:
     x = T.dvector("x")
     steps = (
