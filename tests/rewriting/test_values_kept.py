@@ -156,6 +156,7 @@ def test_a_sum_over_nothing_is_zero_whatever_its_terms_are_divided_by(
     np.testing.assert_allclose(fast, written, rtol=1e-14)
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_an_empty_batch_leaves_parameters_as_they_are() -> None:
     x = T.dmatrix("x")
     mu = kroton.shared(np.array([1.0, 2.0]), name="mu")

@@ -102,6 +102,7 @@ ROUNDED = {
     "saturation": (lambda x: 1 - T.sigmoid(x), DOUBLE, [40.0, 50.0]),
     "logarithms near one": (lambda x: T.log(1 + x), DOUBLE, [1e-20, -1e-18]),
     "exponentials near one": (lambda x: T.exp(x) - 1, SINGLE, [1e-10, -1e-12]),
+    "digits that a later rule restores": (lambda x: T.log1p(-T.erf(x)), DOUBLE, [1e-20, 0.5]),
     "squares that underflow": (lambda x: T.sqrt(T.sqr(x)), DOUBLE, [1e-200, 3.0]),
     "squares that overflow": (lambda x: 1 / T.sqrt(T.sqr(x)), SINGLE, [1e30, 3.0]),
     "cancelling sums": (lambda x: T.sum(x - T.mean(x)), SINGLE, list(np.arange(999) / 7)),
