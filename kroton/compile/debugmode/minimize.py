@@ -165,6 +165,8 @@ class RewriteCase(Case):
     inputs: list[Any]
     origin: str = ""
     """Where the user wrote the expression."""
+    raises: bool = False
+    """Whether what the rule made cannot be computed."""
 
     @classmethod
     def cut(
@@ -182,7 +184,8 @@ class RewriteCase(Case):
         roots = clone_replace([old, new], fresh)
         origin = "" if old.owner is None else source_lines(old.owner)
         inputs = [values[v] for v in frontier]
-        return cls(roots[0], roots[1], reason, list(fresh.values()), inputs, origin)
+        raises = new not in values and not isinstance(new, Constant)
+        return cls(roots[0], roots[1], reason, list(fresh.values()), inputs, origin, raises)
 
     def run(self) -> None:
         arguments = [x.copy() if isinstance(x, np.ndarray) else x for x in self.inputs]
@@ -190,7 +193,9 @@ class RewriteCase(Case):
         new: Any
         try:
             (new,) = interpret(self.variables, [self.new])(*arguments)
-        except Exception as error:  # it is the rule that makes it fail
+        except Exception as error:
+            if not self.raises:
+                raise
             new = error
         known = {**dict(zip(self.variables, self.inputs)), self.old: old, self.new: new}
         if isinstance(new, Exception) or not agree(self.old, self.new, known):
