@@ -7,6 +7,9 @@ import kroton
 import kroton.tensor as T
 from kroton.compile.mode import Mode
 from kroton.tensor.blas import Dot22, Dot22Scalar, Gemm, Gemv, Ger
+from kroton.tensor.dimshuffle import DimShuffle
+from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.shape import Shape_i
 
 PLAIN = Mode(linker="py", optimizer=None)
 
@@ -42,7 +45,26 @@ EXPRESSIONS = {
     "dot - Z": (lambda Z, A, B, y, x, a: T.dot(A, B) - Z, [Gemm()]),
     "two products": (
         lambda Z, A, B, y, x, a: Z + T.dot(A, B) + T.dot(B, A),
+        [Gemm(), Gemm(inplace=True)],
+    ),
+    "two products and no more": (
+        lambda Z, A, B, y, x, a: T.dot(A, B) - 2 * T.dot(B, A),
         [Dot22(), Gemm(inplace=True)],
+    ),
+    "a multiple of a sum": (lambda Z, A, B, y, x, a: a * (Z + T.dot(A, B)), [Gemm()]),
+    "a sum with a sign": (lambda Z, A, B, y, x, a: -(Z / 2 + T.dot(A, B)), [Gemm()]),
+    "one matrix twice": (lambda Z, A, B, y, x, a: Z - a * (T.dot(A, B) + 2 * a * Z), [Gemm()]),
+    "a row between two products": (
+        lambda Z, A, B, y, x, a: T.dot(A, B) + y + T.dot(B, A),
+        [Dot22(), Gemm(inplace=True)],
+    ),
+    "products that go on": (
+        lambda Z, A, B, y, x, a: T.tanh(a * (T.dot(A, B) + Z + T.dot(B, A))),
+        [Dot22Scalar(), Gemm(inplace=True)],
+    ),
+    "vectors of two products": (
+        lambda Z, A, B, y, x, a: 2 * T.dot(A, x) - T.dot(y, B),
+        [Gemv(inplace=True)],
     ),
     "y + a * dot(A, x)": (lambda Z, A, B, y, x, a: y + a * T.dot(A, x), [Gemv()]),
     "2 * y - dot(x, A)": (lambda Z, A, B, y, x, a: 2 * y - T.dot(x, A), [Gemv()]),
@@ -99,6 +121,26 @@ def test_an_update_by_a_product_is_made_in_place():
     assert Gemm(inplace=True) in ops(f)
     f(np.ones((5, 3)), np.ones((5, 4)))
     np.testing.assert_allclose(w.get_value(), np.full((3, 4), -0.5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_descent_with_decay_is_one_product_in_place_for_scalars_of_any_kind(dtype):
+    x, d = T.matrices("x d", dtype=dtype)
+    rate, decay, k = T.scalar("rate", dtype=dtype), kroton.shared(np.array(0.3, dtype)), T.bscalar()
+    start = np.arange(12).reshape(3, 4).astype(dtype)
+    w = kroton.shared(start)
+    gradient = T.dot(x.T, d) / x.shape[0].astype(dtype) + 2 * decay * w + k * w
+    f = kroton.function([x, d, rate, k], updates=[(w, w - rate * gradient)])
+    assert [op for op in ops(f) if not isinstance(op, (Shape_i, DimShuffle, Elemwise))] == [
+        Gemm(inplace=True)
+    ]
+    assert all(out.type.ndim == 0 for node in f.maker.fgraph.apply_nodes for out in node.outputs
+               if isinstance(node.op, Elemwise))  # fmt: skip
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((5, 3)).astype(dtype), rng.standard_normal((5, 4)).astype(dtype)
+    f(a, b, np.array(0.1, dtype), 2)
+    expected = start - 0.1 * (a.T @ b / 5 + 0.6 * start + 2 * start)
+    np.testing.assert_allclose(w.get_value(), expected, rtol=1e-5 if dtype == "float32" else 1e-12)
 
 
 def test_an_update_whose_shapes_do_not_fit_leaves_the_value_alone():
