@@ -95,6 +95,11 @@ def _less_its_part(y: Any, s: Any) -> Any:
     return y * s - y * s * s
 
 
+def _sum_and_multiple(x: Any, y: Any) -> Any:
+    scaled = x * y
+    return x.sum(axis=0) + scaled.sum(axis=0) + scaled[0]
+
+
 def _softmax_gradient(y: Any, x: Any) -> Any:
     sm = T.nnet.softmax(x)
     return y * sm - (y * sm).sum(axis=1, keepdims=True) * sm
@@ -205,6 +210,7 @@ EXAMPLES: dict[str, Example] = {
     "logistic_crossentropy": Example(
         lambda x_n, y_n: y_n * T.nnet.softplus(x_n) + (1 - y_n) * T.nnet.softplus(-x_n)
     ),
+    "sum_of_terms": Example(lambda x_mn, y_n: (T.sqr(x_mn) - y_n - 0.5).sum()),
     "sum_of_dot": Example(lambda x_mk, y_kn: T.dot(x_mk, y_kn).sum(axis=0)),
     "scaled_product": Example(lambda x_mk, y_kn: T.exp(T.dot(x_mk * 0.5, y_kn))),
     "scaled_transposition": Example(lambda x_km, y_kn: T.exp(T.dot((x_km * 0.5).T, y_kn))),
@@ -217,5 +223,16 @@ EXAMPLES: dict[str, Example] = {
     "accumulate_dot": Example(lambda x_mk, y_kn, z_mn: z_mn - 0.5 * T.dot(x_mk, y_kn)),
     "scaled_dot": Example(lambda x_mk, y_kn: 0.5 * T.dot(x_mk, y_kn)),
     "dot_to_dot22": Example(lambda x_mk, y_kn: T.dot(x_mk, y_kn)),
+    # ---- arrange
+    "arrange_factors": Example(lambda x_mn, p_n, p: x_mn * 2 / p / T.sqrt(p_n)),
+    "sum_of_finer_sum": Example(lambda x_mn: x_mn.sum(axis=0) / x_mn.sum()),
+    "sum_of_multiple": Example(lambda x_mn, y_n: _sum_and_multiple(T.exp(x_mn), y_n)),
+    "outer_product": Example(lambda x_m, y_n: T.exp(T.outer(x_m, y_n))),
+    "one_weight_for_all_rows": Example(
+        lambda x_mn, c_m: T.grad(_crossentropy(x_mn, c_m).mean(), x_mn)
+    ),
+    "softmax_beside_its_logarithm": Example(
+        lambda x_mn: T.nnet.softmax(x_mn) * T.nnet.logsoftmax(x_mn)
+    ),
 }
 """By the name of the rule."""

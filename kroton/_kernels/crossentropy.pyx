@@ -282,8 +282,10 @@ cdef class GradKernel(Kernel):
         cdef char *outs
         cdef char *gs = cnp.PyArray_BYTES(g)
         cdef char *classes = cnp.PyArray_BYTES(y)
-        cdef Py_ssize_t g_step = cnp.PyArray_STRIDE(g, 0), step = cnp.PyArray_STRIDE(y, 0)
-        if cnp.PyArray_DIM(g, 0) != rows.count:
+        cdef Py_ssize_t g_step = 0, step = cnp.PyArray_STRIDE(y, 0)
+        if cnp.PyArray_NDIM(g):  # else one number for all rows
+            g_step = cnp.PyArray_STRIDE(g, 0)
+        if cnp.PyArray_NDIM(g) and cnp.PyArray_DIM(g, 0) != rows.count:
             raise ValueError(
                 f"{self.name()}: a gradient of {cnp.PyArray_DIM(g, 0)} rows for {rows.count} rows"
             )

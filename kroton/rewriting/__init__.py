@@ -55,6 +55,8 @@ for _table in (
     "products",
     "specialization",
     "blas",
+    "arrangement",
+    "sharing",
     "fusion",
     "inplace",
 ):

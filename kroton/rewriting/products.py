@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kroton.tensor
@@ -12,6 +14,7 @@ from kroton.rewriting.phases import canonicalize, specialize
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.products import BatchedDot, Dot
+from kroton.tensor.type import continuous_dtypes
 
 T: Any = kroton.tensor
 
@@ -46,29 +49,50 @@ def _transposed(x: Variable) -> Any:
 
 @specialize.rewriter(Dot, name="scaled_product", depth=2)
 def scaled_product(fgraph: FunctionGraph, node: Apply) -> Any:
-    """dot(c * x, y) is c * dot(x, y), where what uses it can take the factor c.
+    """dot(c * x, y) is c * dot(x, y), and so for -x and x / c.
 
-    Those are other products, which pass it on, and elementwise operations. Only if no other
-    than products use c * x, which is then not computed.
+    BLAS scales a product of matrices for nothing, and so do the products and elementwise
+    operations that use a vector. Only if no other than products use c * x, which is then not
+    computed.
     """
-    users = [client for client, _ in fgraph.variables[node.outputs[0]]]
-    if any(user == "output" or type(user.op) not in (Dot, Elemwise) for user in users):
+    (out,) = node.outputs
+    users = [client for client, _ in fgraph.variables[out]]
+    free = out.type.ndim == 2 and out.type.dtype in continuous_dtypes
+    if not free and any(user == "output" or type(user.op) not in (Dot, Elemwise) for user in users):
         return None
     for k, operand in enumerate(node.inputs):
-        scaled = operand.owner
-        if scaled is None or type(scaled.op) is not Elemwise or scaled.op.name != "mul":
+        found = _unscaled(operand)
+        if found is None:
             continue
         readers = [client for client, _ in fgraph.variables[operand]]
         if not all(_is_product(fgraph, reader) for reader in readers):
             continue
-        for x, c in (scaled.inputs, scaled.inputs[::-1]):
-            number = _number(c)
-            if number is None or x.type != operand.type:
-                continue
-            pair = list(node.inputs)
-            pair[k] = x
-            return node.op(*pair) * number
+        x, rescaled = found
+        pair = list(node.inputs)
+        pair[k] = x
+        return rescaled(node.op(*pair))
     return None
+
+
+def _unscaled(scaled: Variable) -> tuple[Any, Callable[[Any], Any]] | None:
+    """x and what scales it, if that is `scaled` = c * x, x / c or -x, with a scalar c."""
+    node = scaled.owner
+    if node is None or type(node.op) is not Elemwise or len(node.outputs) != 1:
+        return None
+    op, name = node.op, node.op.name
+    if name == "neg":
+        return node.inputs[0], op
+    if name not in ("mul", "true_div"):
+        return None
+    for x, c in (node.inputs, node.inputs[::-1])[: 1 if name == "true_div" else 2]:
+        number = _number(c)
+        if number is not None and x.type == scaled.type:
+            return x, partial(_applied, op, number)
+    return None
+
+
+def _applied(op: Any, number: Any, v: Any) -> Any:
+    return op(v, number)
 
 
 def _number(c: Any) -> Any:
@@ -93,18 +117,15 @@ def _is_product(fgraph: FunctionGraph, reader: Any) -> bool:
 def scaled_transposition(fgraph: FunctionGraph, node: Apply) -> Any:
     """(c * x).T, of which only products are made, is c * x.T."""
     (operand,) = node.inputs
-    scaled = operand.owner
-    if not _transposes(node) or scaled is None or type(scaled.op) is not Elemwise:
+    if not _transposes(node) or not _is_product(fgraph, node):
         return None
-    if scaled.op.name != "mul" or not _is_product(fgraph, node):
+    found = _unscaled(operand)
+    if found is None:
         return None
     if not all(_is_product(fgraph, reader) for reader, _ in fgraph.variables[operand]):
         return None
-    for x, c in (scaled.inputs, scaled.inputs[::-1]):
-        number = _number(c)
-        if number is not None and x.type == operand.type:
-            return node.op(x) * number
-    return None
+    x, rescaled = found
+    return rescaled(node.op(x))
 
 
 def _swaps(op: DimShuffle) -> bool:

@@ -247,10 +247,10 @@ def _is_shifted(x: Variable, axis: int) -> bool:
         return False
     m = difference.inputs[1]
     place = axis - (x.type.ndim - m.type.ndim)
-    return (place < 0 or m.type.shape[place] == 1) and _is_largest(m)
+    return (place < 0 or m.type.shape[place] == 1) and is_largest(m)
 
 
-def _is_largest(m: Variable) -> bool:
+def is_largest(m: Variable) -> bool:
     """Whether `m` is a maximum, perhaps with infinities replaced or dimensions put back."""
     node = m.owner
     while node is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +17,7 @@ from kroton.rewriting.factors import factors_of
 from kroton.rewriting.gathering import gathered
 from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.phases import canonicalize, specialize, stabilize
-from kroton.rewriting.shape import place_of_extent, source_of_extent
+from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.products import Dot
 from kroton.tensor.reduction import CAReduce, with_axes
@@ -145,13 +147,13 @@ def sum_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     for v in list(found.above):
         if scalar_name(v) == "mul" and any(
-            _is_fixed(u, op.axis, x.type.ndim) for u in v.owner.inputs
+            is_fixed(u, op.axis, x.type.ndim) for u in v.owner.inputs
         ):
             found.above.remove(v)
             found.above.extend(v.owner.inputs)
     parts = []
     for factors in (found.above, found.below):
-        fixed = [v for v in factors if _is_fixed(v, op.axis, x.type.ndim)]
+        fixed = [v for v in factors if is_fixed(v, op.axis, x.type.ndim)]
         parts.append((fixed, [v for v in factors if v not in fixed]))
     (above, varying), (below, divisors) = parts
     if not (above or below or found.coefficient != 1.0) or not (varying or divisors):
@@ -159,21 +161,21 @@ def sum_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
     rest = type(found)(1.0, varying, divisors).build(x.type.dtype)
     if rest.type.broadcastable != x.type.broadcastable:
         return None
-    dropped = [_without_axes(unspoilt(fgraph, v, x, op.axis), op.axis, x.type.ndim) for v in above]
+    dropped = [without_axes(unspoilt(fgraph, v, x, op.axis), op.axis, x.type.ndim) for v in above]
     lowered = [
-        _without_axes(unspoilt(fgraph, v, x, op.axis, True), op.axis, x.type.ndim) for v in below
+        without_axes(unspoilt(fgraph, v, x, op.axis, True), op.axis, x.type.ndim) for v in below
     ]
     total = type(found)(found.coefficient, [op(rest), *dropped], lowered)
     return total.build(out.type.dtype)
 
 
-def _is_fixed(v: Any, axes: tuple[int, ...], ndim: int) -> bool:
+def is_fixed(v: Any, axes: tuple[int, ...], ndim: int) -> bool:
     """Whether a factor is the same all along the axes of a product of `ndim` dimensions."""
     missing = ndim - v.type.ndim
     return all(d < missing or v.type.shape[d - missing] == 1 for d in axes)
 
 
-def _without_axes(v: Any, axes: tuple[int, ...], ndim: int) -> Any:
+def without_axes(v: Any, axes: tuple[int, ...], ndim: int) -> Any:
     """A factor that is the same along the axes, aligned with what is left when they are gone."""
     missing = ndim - v.type.ndim
     pattern = [d - missing if d >= missing else "x" for d in range(ndim) if d not in axes]
@@ -207,6 +209,87 @@ def sum_of_dot(fgraph: FunctionGraph, node: Apply) -> Any:
     if rows in op.axis and y.type.ndim == 2:
         y = T.sum(y, axis=1, dtype=op.dtype, acc_dtype=op.acc_dtype)
     return inner.op(x, y)
+
+
+_ROUNDED = frozenset(
+    ("mul", "true_div", "sqr", "sqrt", "pow", "exp", "expm1", "log", "log1p", "reciprocal", "tanh",
+     "sigmoid", "softplus")
+)  # fmt: skip
+
+
+@specialize.rewriter(CAReduce, name="sum_of_terms", depth=4)
+def sum_of_terms(fgraph: FunctionGraph, node: Apply) -> Any:
+    """sum(x + c) = sum(x) + n * sum(c), where c is the same along some of the axes.
+
+    Only if x is the rounded result of something, so that no digits are lost that x + c has where
+    x and -c are nearly equal: what is centred by hand stays so.
+    """
+    op, (x,) = node.op, node.inputs
+    if op.scalar_op != scalar.add or not op.axis or scalar_name(x) not in ("add", "sub"):
+        return None
+    if not x.type.dtype == op.acc_dtype == op.dtype or x.type.numpy_dtype.kind != "f":
+        return None
+    if len(fgraph.variables[x]) > 1:
+        return None
+    found = terms_of(fgraph, x)
+    if found is None:
+        return None
+    ndim, dtype = x.type.ndim, x.type.dtype
+    whole, narrow = [], []
+    for v, c in found.terms.items():
+        missing = ndim - v.type.ndim
+        same = [d for d in op.axis if d < missing or v.type.shape[d - missing] == 1]
+        if any(x.type.shape[d] != 1 for d in same):
+            narrow.append((v, c, same))
+        elif v.type.broadcastable == x.type.broadcastable and _is_rounded(v, c):
+            whole.append((v, c))
+        else:
+            return None
+    numbers = gathered(found.numbers, dtype)
+    if not whole or not (narrow or numbers):
+        return None
+    # One term is summed as it is, for others may sum it too.
+    total: Any = None
+    checked = agreeing(fgraph, whole[0][0], *(v for v, _, _ in narrow), without=x.owner)
+    for v, c in [(checked, whole[0][1]), *whole[1:]]:
+        total = _plus(total, v, c)
+    if len(whole) == 1:
+        total = _plus(None, op(checked), whole[0][1])
+    else:
+        total = op(total)
+    for number in numbers:
+        total = total + T.constant(number, dtype=dtype) * _count(fgraph, x, op.axis)
+    for v, c, same in narrow:
+        part = without_axes(unspoilt(fgraph, v, x, op.axis), tuple(same), ndim)
+        left = [d for d in range(ndim) if d not in same]
+        shift = len(left) - part.type.ndim
+        axes = tuple(k - shift for k, d in enumerate(left) if d in op.axis)
+        if axes:
+            part = replace(op, axis=axes)(part)
+        total = _plus(total, part * _count(fgraph, x, same), c)
+    return total
+
+
+def _is_rounded(v: Any, coefficient: Any) -> bool:
+    """Whether `v` times the coefficient has been rounded."""
+    return math.frexp(abs(coefficient))[0] != 0.5 or scalar_name(v) in _ROUNDED
+
+
+def _count(fgraph: FunctionGraph, x: Variable, axes: Iterable[int]) -> Any:
+    """The number of elements along the axes."""
+    count: Any = 1
+    for d in axes:
+        count = count * extent(fgraph, x, d)
+    return T.cast(count, x.type.dtype)
+
+
+def _plus(total: Any, v: Any, coefficient: Any) -> Any:
+    """`total`, or nothing if that is None, plus the coefficient times `v`."""
+    size = abs(coefficient)
+    scaled = v if size == 1 else v * T.constant(size, dtype=v.type.dtype)
+    if total is None:
+        return -scaled if coefficient < 0 else scaled
+    return total - scaled if coefficient < 0 else total + scaled
 
 
 @canonicalize.rewriter(CAReduce, name="extreme_of_negated")

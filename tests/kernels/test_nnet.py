@@ -124,6 +124,7 @@ def test_crossentropies_agree_with_perform(dtype, class_dtype, rows, classes, la
     sm = expected[1]
     for op, inputs in [
         (CrossentropySoftmax1HotGrad(), (g, sm, y)),
+        (CrossentropySoftmax1HotGrad(), (np.array(0.3, dtype), sm, y)),
         (CrossentropyCategorical1HotGrad(), (g, 0.5 + sm, y)),
     ]:
         (expected,), (actual,) = both(op, *(v for v in inputs))

@@ -52,6 +52,9 @@ EXPRESSIONS = {
         [Dot22(), Gemm(inplace=True)],
     ),
     "a multiple of a sum": (lambda Z, A, B, y, x, a: a * (Z + T.dot(A, B)), [Gemm()]),
+    "a scaled operand": (lambda Z, A, B, y, x, a: T.dot(2 * A, B), [Dot22Scalar()]),
+    "a negated operand": (lambda Z, A, B, y, x, a: T.dot(A, -B), [Dot22Scalar()]),
+    "two scaled operands": (lambda Z, A, B, y, x, a: Z - T.dot(a * A.T, B / a), [Gemm()]),
     "a sum with a sign": (lambda Z, A, B, y, x, a: -(Z / 2 + T.dot(A, B)), [Gemm()]),
     "one matrix twice": (lambda Z, A, B, y, x, a: Z - a * (T.dot(A, B) + 2 * a * Z), [Gemm()]),
     "a row between two products": (

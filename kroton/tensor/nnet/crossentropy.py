@@ -232,23 +232,27 @@ class CrossentropySoftmaxArgmax1Hot(_Named):
 class CrossentropySoftmax1HotGrad(_Named):
     """g[i] * (sm[i] - one at y[i]): the gradient by x of the crossentropy of softmax(x) = sm.
 
-    Inputs are the gradient g of each row's crossentropy, the softmax sm and the classes y.
+    Inputs are the gradient g of each row's crossentropy, a vector or one number for all rows, the
+    softmax sm and the classes y.
     """
 
     def make_node(self, dnll: Any, sm: Any, y_idx: Any) -> Apply:
         name = "crossentropy_softmax_grad"
         sm = _scores(name, sm)
         y = _classes(name, y_idx)
-        g = _row_gradient(name, dnll, sm)
-        rows = _same_rows(name, sm, y, g)
+        g = as_tensor_variable(dnll)
+        if g.type.ndim or g.type.dtype != sm.type.dtype:
+            g = _row_gradient(name, g, sm)
+        rows = _same_rows(name, sm, y, *[g] * g.type.ndim)
         return Apply(self, [g, sm, y], [TensorType(sm.type.dtype, (rows, sm.type.shape[1]))()])
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         g, sm, y = inputs
-        _check_rows("crossentropy_softmax_grad", g, len(sm))
+        if g.ndim:
+            _check_rows("crossentropy_softmax_grad", g, len(sm))
         _check_classes("crossentropy_softmax_grad", y, *sm.shape)
         with np.errstate(all="ignore"):
-            result = np.multiply(sm, g[:, None], order="C")
+            result = np.multiply(sm, g[..., None], order="C")
             result[np.arange(len(y)), y] -= g
         output_storage[0][0] = result
 
@@ -259,9 +263,10 @@ class CrossentropySoftmax1HotGrad(_Named):
         g, sm, y = inputs
         (gg,) = output_gradients
         there = gg[T.arange(T.shape(y)[0]), y]
+        rows = T.sum(gg * sm, axis=1) - there
         return [
-            as_gradient(T.sum(gg * sm, axis=1) - there, g),
-            as_gradient(gg * T.dimshuffle(g, (0, "x")), sm),
+            as_gradient(rows if g.type.ndim else T.sum(rows), g),
+            as_gradient(gg * (T.dimshuffle(g, (0, "x")) if g.type.ndim else g), sm),
             DisconnectedType()(),
         ]
 
