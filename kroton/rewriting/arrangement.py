@@ -97,6 +97,13 @@ def _steps(fgraph: FunctionGraph, out: Variable) -> bool:
     return False
 
 
+def _is_least(node: Apply, full: Pattern) -> bool:
+    """Whether nothing can be gained: two factors, and no quotient by a smaller one."""
+    if any(map(_is_product, node.inputs)):
+        return False
+    return node.op.name != "true_div" or _pattern(node.inputs[1], len(full)) == full
+
+
 def _cost(fgraph: FunctionGraph, out: Any, full: Pattern) -> int:
     """What is done for each element to make the product `out` of factors."""
     cost = 0
@@ -120,7 +127,7 @@ def arrange_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     if out.type.numpy_dtype.kind != "f" or not out.type.ndim or _is_factor(fgraph, out):
         return None
     full = _pattern(out, out.type.ndim)
-    if True not in full:
+    if True not in full or _is_least(node, full):
         return None
     found = factors_of(fgraph, out)
     if found is None:

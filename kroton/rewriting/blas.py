@@ -229,6 +229,23 @@ def _combination(fgraph: FunctionGraph, out: Variable) -> _Combination:
     return found
 
 
+def _has_product(fgraph: FunctionGraph, out: Variable) -> bool:
+    """Whether there may be a dot product among the terms of a sum."""
+    stack, seen = [out], 0
+    while stack and seen < _LIMIT:
+        var = stack.pop()
+        node = var.owner
+        seen += 1
+        if node is None or (var is not out and len(fgraph.variables[var]) != 1):
+            continue
+        kind = type(node.op)
+        if kind is Dot or kind is Dot22:
+            return True
+        if kind is Elemwise and node.op.name in ("add", "sub", "mul", "true_div", "neg"):
+            stack.extend(node.inputs)
+    return False
+
+
 def _is_part_of_sum(fgraph: FunctionGraph, out: Variable) -> bool:
     """Whether the only thing that reads `out` is a sum, or a multiple, that is seen as a whole."""
     users = fgraph.variables[out]
@@ -318,6 +335,8 @@ def accumulate_dot(fgraph: FunctionGraph, node: Apply) -> Any:
     if out.type.dtype not in continuous_dtypes or out.type.ndim not in (1, 2):
         return None
     if node.op.inplace_pattern or _is_part_of_sum(fgraph, out):
+        return None
+    if not _has_product(fgraph, out):
         return None
     with np.errstate(all="ignore"):
         found = _combination(fgraph, out)
