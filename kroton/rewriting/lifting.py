@@ -36,6 +36,9 @@ Part = Any
 _READERS = 8
 """Results that more Subtensors read are computed as a whole."""
 
+_TERMS = 8
+"""So many nodes of a sum are searched for products."""
+
 
 # ---- indices by dimension ----------------------------------------------------------------
 
@@ -395,7 +398,26 @@ def subtensor_of_elemwise(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     if inner.op.inplace_pattern or not _read_in_parts(fgraph, out):
         return None
+    if len(fgraph.variables[out]) > 1 and _adds_products(fgraph, inner):
+        # Gates of a recurrent network: the products are made as wholes, and accumulate.
+        return None
     return inner.op(*_indexed(fgraph, inner.inputs, out, parts_of(node)))
+
+
+def _adds_products(fgraph: FunctionGraph, node: Apply) -> bool:
+    """Whether it is a sum with a product of matrices among its terms."""
+    stack = [node]
+    for _ in range(_TERMS):
+        if not stack:
+            return False
+        current = stack.pop()
+        if type(current.op) is Elemwise and current.op.name in ("add", "sub"):
+            for v in current.inputs:
+                if v.owner is not None and len(fgraph.variables[v]) == 1:
+                    if type(v.owner.op) is Dot:
+                        return True
+                    stack.append(v.owner)
+    return False
 
 
 def _indexed(
