@@ -200,4 +200,6 @@ def lift_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
         while pattern and pattern[0] == "x":
             pattern.pop(0)
         moved.append(T.dimshuffle(var, pattern) if var.type.ndim else var)
-    return owner.op(*moved)
+    lifted = owner.op(*moved)
+    # Where no operand has the first dimension it has to be put in front of the result.
+    return lifted if lifted.type.ndim == len(order) else None

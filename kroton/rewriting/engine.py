@@ -29,7 +29,7 @@ from typing import Any, cast
 
 from kroton import scalar
 from kroton.config import config
-from kroton.graph.basic import Apply, Variable
+from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.features import Feature
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.trace import format_trace, traces_suspended
@@ -75,6 +75,8 @@ class Rule:
     """What must be among the `heads_of_inputs`, so that most rules are not even tried."""
     pattern: tuple[Any, Any] | None = field(default=None, compare=False)
     """Its two sides, if it was written as mathematics."""
+    stretches: bool = False
+    """Whether what it gives for an Elemwise may have fewer dimensions, and is then broadcast."""
 
     def __str__(self) -> str:
         return self.name
@@ -153,14 +155,16 @@ class Phase:
 
     def rewriter(
         self, *heads: Head, name: str | None = None, tags: Iterable[str] | None = None,
-        depth: int = 2,
+        depth: int = 2, stretches: bool = False,
     ) -> Callable[[Transform], Transform]:  # fmt: skip
         """Register a function `f(fgraph, node)` as a rule that starts from `heads`.
 
         It returns None, a Variable for the only output, a list with a Variable (or None) for
         each output, or a dict from Variables of the graph to their replacements. Replacements
         must not depend on what they replace. `depth` says how far it looks towards the inputs,
-        so that it is tried again when something changes there.
+        so that it is tried again when something changes there. A replacement of another dtype
+        or number of dimensions is an error of the rule; `stretches` lets it leave out dimensions
+        of an Elemwise's result along which all elements are the same.
         """
         if not heads:
             raise TypeError("a rewriter starts from Op types, scalar operations' names, or ANY")
@@ -168,7 +172,7 @@ class Phase:
         def register(transform: Transform) -> Transform:
             chosen = self.tags if tags is None else frozenset(tags)
             label = name or str(getattr(transform, "__name__", "rewriter"))
-            self.add(Rule(label, heads, transform, chosen, depth, self.name))
+            self.add(Rule(label, heads, transform, chosen, depth, self.name, stretches=stretches))
             return transform
 
         return register
@@ -327,7 +331,7 @@ def _visit(
         started = 0.0 if observer is None else perf_counter()
         try:
             result = rule.transform(fgraph, node)
-            pairs = None if result is None or result is False else _pairs(node, result)
+            pairs = None if result is None or result is False else _pairs(node, result, rule)
             if pairs:
                 changes.trace = node.trace
                 for old, new in pairs:
@@ -380,8 +384,15 @@ def _queue_users(
         level = users
 
 
-def _pairs(node: Apply, result: Any) -> list[tuple[Variable, Variable]] | None:
-    """What is replaced by what; None if something does not fit, [] if nothing changes."""
+def _pairs(node: Apply, result: Any, rule: Rule) -> list[tuple[Variable, Variable]] | None:
+    """What is replaced by what; None if something does not fit, [] if nothing changes.
+
+    Raises
+    ------
+    TypeError
+        If the result of a rule that is written as code does not fit: it should have said None.
+        One written as mathematics is for those dtypes for which both sides have the same.
+    """
     items: Iterable[tuple[Variable, Any]]
     if isinstance(result, Variable):
         if len(node.outputs) != 1:
@@ -406,11 +417,35 @@ def _pairs(node: Apply, result: Any) -> list[tuple[Variable, Variable]] | None:
     for old, new in items:
         if new is None or new is old:
             continue
+        if rule.pattern is None:
+            _check_fit(old, new, rule)
         fitted = fit(old, new)
         if fitted is None:
             return None
         pairs.append((old, fitted))
     return pairs
+
+
+def _check_fit(old: Variable, new: Any, rule: Rule) -> None:
+    """Raise for a replacement of another dtype, or with fewer dimensions that may be wrong."""
+    if not isinstance(new, Variable) or isinstance(new, Constant):
+        return
+    wanted, found = old.type, new.type
+    if not (isinstance(wanted, TensorType) and isinstance(found, TensorType)):
+        return
+    if wanted.dtype == found.dtype and (
+        wanted.ndim == found.ndim or (rule.stretches and wanted.ndim > found.ndim)
+    ):
+        return
+    raise TypeError(
+        f"{old.owner} gives {_described(wanted)}, but what shall stand in its place, {new}, is "
+        f"{_described(found)}; cast it, or broadcast it, or return None (a rewriter with "
+        "stretches=True may leave out dimensions along which all elements are the same)"
+    )
+
+
+def _described(wanted: TensorType) -> str:
+    return f"{wanted.dtype} of {wanted.ndim} dimension{'s' * (wanted.ndim != 1)}"
 
 
 def fit(old: Variable, new: Any) -> Variable | None:

@@ -283,7 +283,8 @@ def _equal_arguments(a: Any, b: Any) -> bool:
     )
 
 
-@stabilize.rewriter("mul", "true_div", "neg", "reciprocal", name="cancel_factors", depth=6)
+@stabilize.rewriter("mul", "true_div", "neg", "reciprocal", name="cancel_factors", depth=6,
+                    stretches=True)  # fmt: skip
 def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     """Factors in numerator and denominator cancel, also after distributing over a sum.
 

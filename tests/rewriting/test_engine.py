@@ -220,11 +220,33 @@ def test_a_rule_that_raises_is_reported_and_skipped() -> None:
         assert run(phase, FunctionGraph([v], [exp_(v)])) == 1
 
 
-def test_a_result_of_another_dtype_does_not_replace() -> None:
+@pytest.mark.parametrize(
+    ("what", "made"),
+    [
+        (r"float32 of 1 dimension;", lambda v: T.cast(v, "float32")),
+        (r"float64 of 0 dimensions;", lambda v: T.sum(v)),
+        (r"float64 of 2 dimensions;", lambda v: T.outer(v, v)),
+    ],
+)
+def test_a_rewriter_whose_result_does_not_fit_is_reported_and_skipped(what: str, made: Any) -> None:
     phase = Phase("p")
-    phase.rewriter("exp", name="shrink")(lambda fgraph, node: T.cast(node.inputs[0], "float32"))
+    phase.rewriter("exp", name="wrong")(lambda fgraph, node: made(node.inputs[0]))
     v = T.dvector("v")
-    assert run(phase, FunctionGraph([v], [exp_(v)])) == 0
+    with pytest.warns(RewriteWarning, match=rf"(?s)'wrong' of p.*float64 of 1 dimension.*{what}"):
+        assert run(phase, FunctionGraph([v], [exp_(v)])) == 0
+    with config.change_flags(on_opt_error="raise"), pytest.raises(TypeError, match="cast it, or"):
+        run(phase, FunctionGraph([v], [exp_(v)]))
+
+
+def test_numbers_and_what_a_rewriter_says_to_stretch_are_broadcast() -> None:
+    phase = Phase("p")
+    phase.rewriter("exp", name="zero")(lambda fgraph, node: T.constant(0.0))
+    phase.rewriter("neg", name="total", stretches=True)(lambda f, node: T.sum(node.inputs[0]))
+    v = T.dvector("v")
+    for output in (exp_(v), neg_(v)):
+        fgraph = FunctionGraph([v], [output])
+        assert run(phase, fgraph) == 1
+        assert fgraph.outputs[0].type == v.type
 
 
 def test_rewriters_start_from_names_types_or_anything() -> None:
