@@ -18,14 +18,14 @@ passes with `register_pass`::
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 from typing import Any
 
-from kroton.config import config
+from kroton.config import check, config
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.engine import Phase, Rule, RuleIndex, apply_rules
 from kroton.rewriting.observer import Observer, Observers, RewriteTrace
@@ -267,7 +267,8 @@ def get_optimizer(name: str | Optimizer | None) -> Optimizer:
     Raises
     ------
     ValueError
-        If there is none of that name; the message lists them.
+        If there is none of that name; the message lists them. If one of the settings names
+        neither a pass nor a rule or tag; the message lists close names.
     """
     if isinstance(name, Optimizer):
         return name
@@ -292,9 +293,42 @@ def get_optimizer(name: str | Optimizer | None) -> Optimizer:
     ):
         tags = _tags_of(setting)
         if tags:
+            _check_tags(setting)
             found = getattr(found, method)(*tags)
     return found
 
 
-def _tags_of(setting: str) -> Iterable[str]:
+def _tags_of(setting: str) -> list[str]:
     return [tag for tag in setting.split(":") if tag]
+
+
+def _known_names() -> set[str]:
+    """The names and tags of all passes, phases and rules, and what named optimizers include."""
+    known = {name for included, excluded, _ in _NAMED.values() for name in included + excluded}
+    for pass_ in _passes.values():
+        known.update({pass_.name}, pass_.tags)
+        if isinstance(pass_, PhasePass):
+            for phase in pass_.phases + pass_.cleanup:
+                known.update({phase.name}, phase.tags)
+                for rule in phase.rules:
+                    known.update({rule.name}, rule.tags)
+    return known
+
+
+def _check_tags(setting: str) -> None:
+    """Raise ValueError for what names neither a pass nor a phase, rule or tag."""
+    known = _known_names()
+    for tag in _tags_of(setting):
+        if tag in known:
+            continue
+        close = difflib.get_close_matches(tag, known, 4)
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ValueError(
+            f"there is no pass, rule or tag {tag!r}{hint} (the passes are "
+            f"{', '.join(p.name for p in passes())}; rules have the names that "
+            "kroton.printing.rewrite_trace shows)"
+        )
+
+
+for _setting in ("optimizer_including", "optimizer_excluding", "optimizer_requiring"):
+    check(_setting, _check_tags)

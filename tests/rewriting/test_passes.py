@@ -93,6 +93,27 @@ def test_the_configuration_changes_optimizers_taken_by_name() -> None:
         assert names(get_optimizer("fast_run")) == ["canonicalize"]
 
 
+@pytest.mark.parametrize(
+    "setting", ["optimizer_including", "optimizer_excluding", "optimizer_requiring"]
+)
+def test_a_setting_that_names_no_pass_rule_or_tag_is_refused(setting: str) -> None:
+    before = getattr(config, setting)
+    for wrong, close in (
+        ("fuson", "'fusion'"),
+        ("fusion:log(1+x) -> log1p(x)", r"'log\(1 \+ x\) -> log1p\(x\)'"),
+    ):
+        with pytest.raises(ValueError, match=rf"config.{setting}: .*did you mean {close}"):
+            setattr(config, setting, wrong)
+        assert getattr(config, setting) == before
+        # From the environment or the file it is asked about when it is used.
+        config.__dict__[setting] = wrong
+        try:
+            with pytest.raises(ValueError, match="no pass, rule or tag"):
+                get_optimizer("fast_run")
+        finally:
+            config.__dict__[setting] = before
+
+
 def test_a_rule_with_its_own_tag_waits_for_it() -> None:
     rule = stabilize.rule(exp(x) - 2, expm1(x) - 1, tags=("test_only",))
     try:
