@@ -100,6 +100,10 @@ def _sum_and_multiple(x: Any, y: Any) -> Any:
     return x.sum(axis=0) + scaled.sum(axis=0) + scaled[0]
 
 
+def _set_twice(x: Any, y: Any, z: Any) -> Any:
+    return T.set_subtensor(T.set_subtensor(x[0], z)[0], y)
+
+
 def _softmax_gradient(y: Any, x: Any) -> Any:
     sm = T.nnet.softmax(x)
     return y * sm - (y * sm).sum(axis=1, keepdims=True) * sm
@@ -125,6 +129,15 @@ EXAMPLES: dict[str, Example] = {
     "lift_dimshuffle": anywhere(lambda x_n: T.sqr(x_n).dimshuffle(0, "x")),
     "element_of_vector": anywhere(lambda x, y: T.make_vector(x, y)[1]),
     "full_slice": anywhere(lambda x_n: x_n[:]),
+    "slice_to_the_end": anywhere(lambda x_mn: x_mn[0 : x_mn.shape[0], x_mn.shape[1] :]),
+    "rounding_of_whole_numbers": Example(lambda x_n: T.floor(T.round(x_n))),
+    "repeat_once": anywhere(lambda x_mn: T.repeat(x_mn, 1, axis=0)),
+    "diagonal_of_diagonal": anywhere(lambda x_n: T.diag(T.diag(x_n))),
+    "position_of_the_only_element": Example(lambda x_m1: T.argmax(x_m1, axis=1)),
+    "reduction_of_flattened": Example(lambda x_mn: x_mn.flatten().sum()),
+    "extreme_of_scaled": Example(lambda x_mn: (2 * x_mn - 1).max(axis=0)),
+    "idle_increment": anywhere(lambda x_n: T.set_subtensor(x_n[1:], x_n[1:])),
+    "set_again": anywhere(lambda x_mn, y_n, z: _set_twice(x_mn, y_n, z)),
     "subtensor_of_subtensor": anywhere(lambda x_mn: x_mn[1:][:2]),
     "subtensor_of_dimshuffle": anywhere(lambda x_mn: x_mn.T[0]),
     "subtensor_of_alloc": anywhere(lambda x_n: T.alloc(x_n, 3, x_n.shape[0])[1]),
@@ -206,6 +219,8 @@ EXAMPLES: dict[str, Example] = {
     "subtensor_of_product": anywhere(lambda x_mk, y_kn: T.dot(x_mk, y_kn)[0]),
     "subtensor_of_batched_product": anywhere(lambda x_bmk, y_bkn: T.batched_dot(x_bmk, y_bkn)[0]),
     "subtensor_of_reduction": anywhere(lambda x_mn: x_mn.sum(axis=1)[0]),
+    "subtensor_of_argmax": Example(lambda x_mn: T.argmax(x_mn, axis=1)[0]),
+    "subtensor_of_cumulative": Example(lambda x_mn: T.cumsum(x_mn, axis=1)[0]),
     "subtensor_of_softmax": Example(lambda x_mn: T.nnet.softmax(x_mn)[0]),
     "logistic_crossentropy": Example(
         lambda x_n, y_n: y_n * T.nnet.softplus(x_n) + (1 - y_n) * T.nnet.softplus(-x_n)

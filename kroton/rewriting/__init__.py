@@ -51,6 +51,7 @@ for _table in (
     "logistic",
     "sums",
     "increments",
+    "idle",
     "textbook",
     "products",
     "specialization",

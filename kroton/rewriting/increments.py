@@ -8,11 +8,12 @@ import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import agreeing, same_extent
+from kroton.rewriting.lifting import parts_of, surely_in_range
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize, specialize
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.indexing import FULL
-from kroton.tensor.subtensor import BaseIncSubtensor, IncSubtensor
+from kroton.tensor.subtensor import BaseIncSubtensor, IncSubtensor, Subtensor
 
 T: Any = kroton.tensor
 
@@ -29,6 +30,47 @@ def inc_subtensor_of_everything(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     agree = all(same_extent(fgraph, x, d, y, d) for d in range(x.type.ndim))
     return y if agree else None
+
+
+@canonicalize.rewriter(IncSubtensor, name="idle_increment")
+def idle_increment(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Adding 0 to a part, or putting there what is there, where the index is surely in range."""
+    op, (x, y, *given) = node.op, node.inputs
+    if op.inplace or not all(map(surely_in_range, parts_of(node), x.type.shape)):
+        return None
+    if op.set_instead_of_inc:
+        read = y.owner
+        same = (
+            read is not None
+            and type(read.op) is Subtensor
+            and read.op.idx_list == op.idx_list
+            and read.inputs == [x, *given]
+        )
+        return x if same else None
+    zero = uniform_value(y)
+    idle = zero is not None and zero == 0 and all(y.type.broadcastable)
+    return x if idle else None
+
+
+@canonicalize.rewriter(IncSubtensor, name="set_again")
+def set_again(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Of what is put at one index twice, the first is not needed."""
+    op, (x, y, *given) = node.op, node.inputs
+    inner = x.owner
+    if op.inplace or not op.set_instead_of_inc or inner is None:
+        return None
+    if type(inner.op) is not IncSubtensor or inner.op.inplace or len(fgraph.variables[x]) > 1:
+        return None
+    base, first, *also = inner.inputs
+    if inner.op.idx_list != op.idx_list or also != given:
+        return None
+    # What was put there first had to fit as well.
+    if not all(first.type.broadcastable) and not (
+        first.type.ndim == y.type.ndim
+        and all(same_extent(fgraph, first, d, y, d) for d in range(y.type.ndim))
+    ):
+        return None
+    return op(base, y, *given)
 
 
 def _into_zeros(fgraph: FunctionGraph, var: Variable) -> Apply | None:

@@ -17,8 +17,10 @@ from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import same_extent
 from kroton.rewriting.phases import canonicalize, specialize
-from kroton.rewriting.shape import extent
+from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
+from kroton.tensor.argmax import Argmax, Argmin
 from kroton.tensor.creation import Alloc
+from kroton.tensor.cumulative import CumOp
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.indexing import FULL, Given, Slice, slice_length
@@ -115,7 +117,7 @@ def _selected(parts: Sequence[Part], shape: Sequence[int | None]) -> bool:
     return any(map(_selects, parts, shape))
 
 
-def _surely_in_range(part: Part, size: int | None) -> bool:
+def surely_in_range(part: Part, size: int | None) -> bool:
     """Whether a number, if the part is one, is known to be in range."""
     return _is_slice(part) or (isinstance(part, int) and size is not None and -size <= part < size)
 
@@ -193,22 +195,53 @@ def _composed(first: Slice, second: Part, size: int | None) -> Part | None:
         chosen = chosen[second.start : second.stop : second.step]
         return Slice(chosen.start, None if chosen.stop < 0 else chosen.stop, chosen.step)
     if first == Slice(None, None, -1):
-        if isinstance(second, int):
-            return -1 - second
-        return FULL if second == first else None
-    if first.step not in (None, 1) or (first.start or 0) < 0 or (first.stop or 0) < 0:
+        return _from_the_end(second)
+    if (first.step or 1) < 0 or (first.start or 0) < 0:
         return None
-    low, high = first.start or 0, first.stop
+    if (first.stop or 0) < 0 or (_is_slice(second) and (second.stop or 0) < 0):
+        return _before_the_end(first, second)
+    low, high, step = first.start or 0, first.stop, first.step or 1
     if isinstance(second, int):
-        inside = second >= 0 and (high is None or low + second < high)
-        return low + second if inside else None
-    if (second.start or 0) < 0 or (second.stop or 0) < 0 or (second.step or 1) < 0:
+        inside = second >= 0 and (high is None or low + second * step < high)
+        return low + second * step if inside else None
+    if (second.start or 0) < 0 or (second.step or 1) < 0:
         return None
-    start = low + (second.start or 0)
-    stop = high if second.stop is None else low + second.stop
+    start = low + (second.start or 0) * step
+    stop = high if second.stop is None else low + second.stop * step
     if high is not None and stop is not None:
         stop = min(stop, high)
-    return Slice(start or None, stop, second.step)
+    step *= second.step or 1
+    return Slice(start or None, stop, step if step != 1 else None)
+
+
+def _from_the_end(second: Part) -> Part | None:
+    """The part that takes `second` of all elements in reversed order."""
+    if isinstance(second, int):
+        return -1 - second
+    low, high, step = second.start or 0, second.stop, second.step or 1
+    if second == Slice(None, None, -1):
+        return FULL
+    if low < 0 or (high or 0) < 0 or step < 0:
+        return None
+    return Slice(-1 - low if low else None, None if high is None else -1 - high, -step)
+
+
+def _before_the_end(first: Slice, second: Part) -> Part | None:
+    """The part that takes `second` of what `first` takes, if one stops that far from the end."""
+    low, high = first.start or 0, first.stop or 0
+    if first.step not in (None, 1) or high > 0 or first.stop == 0:
+        return None
+    if isinstance(second, int):
+        return second + high if second < 0 and not low else None
+    if (second.start or 0) < 0 or (second.step or 1) < 0:
+        return None
+    if second.stop is None:
+        stop = first.stop
+    elif second.stop < 0:
+        stop = high + second.stop
+    else:
+        return None
+    return Slice(low + (second.start or 0) or None, stop, second.step)
 
 
 @canonicalize.rewriter(Subtensor, name="subtensor_of_dimshuffle")
@@ -249,7 +282,7 @@ def subtensor_of_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
     shape = []
     for d, (part, size) in enumerate(zip(parts_of(node), wide.type.shape)):
         stretched = d < missing or value.type.shape[d - missing] == 1
-        if stretched and not _surely_in_range(part, size):
+        if stretched and not surely_in_range(part, size):
             return None
         if not stretched and part != FULL:
             value = _agreeing_with(fgraph, value, d - missing, wide, d)
@@ -278,6 +311,8 @@ def subtensor_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
     parts = parts_of(node)
     sizes = [v.type.shape[axis] for v in pieces]
     found = _pieces_of(parts[axis], sizes)
+    if found is None and (k := _whole_piece(fgraph, parts[axis], pieces, axis)) is not None:
+        found = [(k, FULL)]
     if found is None:
         if parts[axis] != FULL:
             return None
@@ -295,6 +330,24 @@ def subtensor_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
     if len(chosen) == 1:
         return chosen[0]
     return T.join(sum(map(_is_slice, parts[:axis])), *chosen)
+
+
+def _whole_piece(fgraph: FunctionGraph, part: Part, pieces: list[Any], axis: int) -> int | None:
+    """Which piece the part takes, if its bound is where the first of them ends."""
+    if not _is_slice(part) or part.step not in (None, 1):
+        return None
+    first = source_of_extent(fgraph, pieces[0], axis)
+    if part.start in (None, 0) and isinstance(part.stop, Variable):
+        return 0 if _names(fgraph, part.stop, first) else None
+    if part.stop is None and isinstance(part.start, Variable) and len(pieces) == 2:
+        return 1 if _names(fgraph, part.start, first) else None
+    return None
+
+
+def _names(fgraph: FunctionGraph, bound: Variable, source: Any) -> bool:
+    """Whether the bound of a slice is the extent that comes from there."""
+    place = place_of_extent(bound)
+    return isinstance(place, tuple) and source_of_extent(fgraph, *place) == source
 
 
 def _pieces_of(part: Part, sizes: list[int | None]) -> list[tuple[int, Part]] | None:
@@ -360,7 +413,7 @@ def subtensor_of_inc_subtensor(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     for size, a, b in zip(x.type.shape, read, written):
         # Reading has to fail wherever writing does.
-        if not _surely_in_range(b, size) and not (
+        if not surely_in_range(b, size) and not (
             isinstance(a, int) and isinstance(b, int) and (0 <= b <= a or a <= b < 0)
         ):
             return None
@@ -373,7 +426,7 @@ def _is_whole(fgraph: FunctionGraph, node: Apply, x: Any, y: Any, region: Any) -
         return False
     sizes = []
     for d, part in enumerate(parts_of(node)):
-        if not _surely_in_range(part, x.type.shape[d]):
+        if not surely_in_range(part, x.type.shape[d]):
             return False
         if _is_slice(part):
             sizes.append((d, part))
@@ -507,6 +560,36 @@ def subtensor_of_reduction(fgraph: FunctionGraph, node: Apply) -> Any:
         chosen.append(part)
     op = replace(inner.op, axis=tuple(axes))
     return op(taken(x, chosen))
+
+
+@specialize.rewriter(Subtensor, name="subtensor_of_argmax")
+def subtensor_of_argmax(fgraph: FunctionGraph, node: Apply) -> Any:
+    """argmax(x, axis=1)[i] is argmax(x[i], axis=0), where nothing else of it is read."""
+    whole: Any = node.inputs[0]
+    inner = whole.owner
+    if inner is None or type(inner.op) not in (Argmax, Argmin):
+        return None
+    if not _read_in_parts(fgraph, whole):
+        return None
+    (x,) = inner.inputs
+    parts = iter(parts_of(node))
+    chosen = [FULL if d in inner.op.axis else next(parts) for d in range(x.type.ndim)]
+    axes = tuple(sum(map(_is_slice, chosen[:d])) for d in inner.op.axis)
+    return type(inner.op)(axes)(taken(x, chosen))
+
+
+@specialize.rewriter(Subtensor, name="subtensor_of_cumulative")
+def subtensor_of_cumulative(fgraph: FunctionGraph, node: Apply) -> Any:
+    """cumsum(x, axis=1)[i] is cumsum(x[i], axis=0), where nothing else of it is read."""
+    whole: Any = node.inputs[0]
+    inner = whole.owner
+    if inner is None or type(inner.op) is not CumOp:
+        return None
+    parts, axis = parts_of(node), inner.op.axis
+    if parts[axis] != FULL or not _read_in_parts(fgraph, whole):
+        return None
+    op = CumOp(sum(map(_is_slice, parts[:axis])), inner.op.mode)
+    return op(taken(inner.inputs[0], parts))
 
 
 @specialize.rewriter(Subtensor, name="subtensor_of_softmax")

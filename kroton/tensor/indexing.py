@@ -324,8 +324,11 @@ def _static_length(s: Slice, extent: int | None) -> int | None:
     parts = (s.start, s.stop, s.step)
     if s.start is None and s.stop is None and s.step in (None, -1):
         return extent
-    if extent is None or any(isinstance(p, Given) for p in parts):
+    if any(isinstance(p, Given) for p in parts):
         return None
+    if extent is None:
+        start, step = s.start or 0, s.step or 1
+        return 0 if s.stop is not None and step > 0 and 0 <= s.stop <= start else None
     return len(range(*slice(*parts).indices(extent)))
 
 

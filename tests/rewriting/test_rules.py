@@ -37,6 +37,8 @@ def names_of(term: Any) -> dict[str, Any]:
 
 
 def dtypes_for(kinds: str) -> tuple[str, ...]:
+    if set(kinds) == {"b"}:
+        return ("bool",)
     chosen = [d for d in ("float64", "float32", "int64", "int8") if np.dtype(d).kind in kinds]
     return tuple(chosen)
 
@@ -52,7 +54,8 @@ def fired(
     phase = Phase("one")
     phase.add(rule)
     found = []
-    for values in itertools.product(CONSTANTS, repeat=len(constants)):
+    choices = (True, False) if dtype == "bool" else CONSTANTS
+    for values in itertools.product(choices, repeat=len(constants)):
         given_: dict[str, Any] = {}
         for name, value in zip(constants, values):
             kind = (
