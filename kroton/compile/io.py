@@ -56,7 +56,8 @@ class In(SymbolicInput):
     update : Variable, optional
         The default's new value after each call (needs `value`).
     mutable : bool
-        Whether the function may write over the array it is given.
+        Whether the function may write over the array it is given; outputs with `borrow` may be
+        made there.
     borrow : bool
         Whether outputs may share memory with the array; follows `mutable` by default.
     strict : bool
@@ -107,7 +108,8 @@ class SymbolicOutput:
     variable : Variable
     borrow : bool
         Whether the result may share memory with the function's own state, such as the value
-        of a shared variable, which later calls may change. A copy is returned otherwise.
+        of a shared variable, which later calls may change, or be the array that was given for a
+        mutable input. A copy is returned otherwise.
     """
 
     def __init__(self, variable: Variable, borrow: bool = False) -> None:

@@ -164,7 +164,8 @@ class Written:
     """The graph that a Specification stands for, as its author wrote it."""
 
     fgraph: Any
-    """With `updated_inputs` and `mutable_inputs`, which in-place rewrites ask for."""
+    """With `updated_inputs`, `mutable_inputs` and `borrowed_outputs`, which in-place rewrites ask
+    for."""
     inputs: dict[Variable, Variable]
     """The user's inputs and shared variables, and those of the graph."""
     shared: list[SharedVariable]
@@ -200,6 +201,7 @@ def graph_of(spec: Specification) -> Written:
     fgraph.mutable_inputs = [
         inputs[i.variable] for i in spec.inputs if i.mutable and i.value is None
     ]
+    fgraph.borrowed_outputs = {k for k, o in enumerate(spec.outputs) if o.borrow}
     return Written(fgraph, inputs, shared, targets)
 
 
@@ -244,8 +246,7 @@ def _make(spec: Specification, function_class: Any) -> Any:
     optimized = perf_counter()
 
     borrowed_inputs = {inputs[i.variable] for i in spec.inputs if i.borrow}
-    borrowed_outputs = {k for k, o in enumerate(spec.outputs) if o.borrow}
-    insert_deepcopy(fgraph, borrowed_inputs, borrowed_outputs, set(updated))
+    insert_deepcopy(fgraph, borrowed_inputs, fgraph.borrowed_outputs, set(updated))
 
     for item in spec.inputs:
         if item.variable not in spec.containers:

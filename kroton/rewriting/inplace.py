@@ -8,8 +8,9 @@ Runs last, on the final schedule. An Op that can overwrite one of its inputs say
             yield 0, Gemm(inplace=True)     # overwrites input 0; its destroy_map says the same
 
 A compiler tells through attributes of the FunctionGraph which inputs may be overwritten:
-`mutable_inputs` (a list) and `updated_inputs` (from the position of an output to the input
-whose new value it is).
+`mutable_inputs` (a list), `updated_inputs` (from the position of an output to the input
+whose new value it is) and `borrowed_outputs` (positions of those that may be in the memory of a
+mutable input: the caller gets back the array that was given).
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ class _Placement:
         self.memory = _Memory(fgraph, schedule)
         self.updated: dict[int, Variable] = getattr(fgraph, "updated_inputs", {})
         self.mutable = set(getattr(fgraph, "mutable_inputs", ()))
+        self.borrowed: set[int] = getattr(fgraph, "borrowed_outputs", set())
         self.given = set(fgraph.inputs)
         self.overwritten: set[Variable] = set(self.mutable)
 
@@ -154,11 +156,20 @@ class _Placement:
                 # A shared variable by its own new value, or what the user lends for scratch.
                 if var is root and root in own:
                     return k
-                if root not in self.mutable or not memory.kept.isdisjoint(memory.roots_of(out)):
+                if root not in self.mutable or not self.may_be_lent(out):
                     continue
             if best is None:
                 best = k
         return best
+
+    def may_be_lent(self, out: Variable) -> bool:
+        """Whether all outputs in the memory of `out` may be in that of a mutable input."""
+        roots = self.memory.roots_of(out)
+        return self.memory.kept.isdisjoint(roots) or all(
+            k in self.borrowed
+            for k, output in enumerate(self.fgraph.outputs)
+            if not set(self.memory.roots_of(output)).isdisjoint(roots)
+        )
 
     def announced(self, node: Apply, position: int) -> tuple[Any, dict[int, int]]:
         """The Op that makes output 0 in place, and {0: over which input}, empty for nowhere."""

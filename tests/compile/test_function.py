@@ -11,6 +11,7 @@ import pytest
 import kroton
 import kroton.tensor as T
 from kroton.compile import In, Out, UnusedInputError
+from kroton.compile.mode import Mode
 from kroton.graph import MissingInputError
 
 LINKERS = ["py", "c|py", "c&py"]
@@ -223,6 +224,55 @@ def test_a_mutable_input_may_be_overwritten_and_others_are_not(mode):
     given = np.ones(3)
     g(given)
     assert given.tolist() == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("fast_run")
+@pytest.mark.parametrize("mutable", [False, True])
+@pytest.mark.parametrize("borrow", [False, True])
+def test_an_output_is_the_given_array_only_if_that_is_mutable_and_the_output_borrowed(
+    mutable, borrow
+):
+    m, n = T.dmatrix("m"), T.dmatrix("n")
+    for build in (lambda: T.exp(m), lambda: m + T.dot(n, n), lambda: T.inc_subtensor(m[0], 1)):
+        out = build()
+        f = kroton.function(
+            [In(m, mutable=mutable), n], Out(out, borrow=borrow), on_unused_input="ignore"
+        )
+        given, other = np.ones((2, 2)), np.full((2, 2), 3.0)
+        expected = kroton.function([m, n], out, mode=Mode("py", None), on_unused_input="ignore")(
+            given, other
+        )
+        result = f(given, other)
+        np.testing.assert_allclose(result, expected)
+        assert np.shares_memory(result, given) == (mutable and borrow)
+        assert np.all(other == 3)
+        if not mutable:
+            assert np.all(given == 1)
+
+
+@pytest.mark.usefixtures("fast_run")
+def test_what_is_read_or_returned_elsewhere_is_not_written_over_for_a_borrowed_output():
+    x = T.dvector("x")
+    outputs = [Out(T.exp(x), borrow=True), Out(x * 2, borrow=True), x + 1]
+    f = kroton.function([In(x, mutable=True)], outputs)
+    given = np.arange(3.0)
+    a, b, c = f(given)
+    np.testing.assert_allclose(a, np.exp(np.arange(3.0)))
+    assert b.tolist() == [0, 2, 4]
+    assert c.tolist() == [1, 2, 3]
+    assert not np.shares_memory(a, b)
+    assert not np.shares_memory(c, given)
+    same = kroton.function([In(x, mutable=True)], [Out(T.exp(x), borrow=True), T.exp(x)])
+    given = np.arange(3.0)
+    a, b = same(given)
+    assert not np.shares_memory(b, given)
+    assert not np.shares_memory(a, b)
+    w = kroton.shared(np.zeros(3))
+    g = kroton.function([In(x, mutable=True)], Out(T.exp(x), borrow=True), updates=[(w, T.exp(x))])
+    given = np.arange(3.0)
+    g(given)
+    assert not np.shares_memory(w.get_value(borrow=True), given)
+    np.testing.assert_allclose(w.get_value(), np.exp(np.arange(3.0)))
 
 
 def test_givens_replace_and_may_build_on_each_other(mode):
