@@ -100,6 +100,10 @@ def _sum_and_multiple(x: Any, y: Any) -> Any:
     return x.sum(axis=0) + scaled.sum(axis=0) + scaled[0]
 
 
+def _halves(x: Any) -> Any:
+    return (T.sqr(x[:1]) * 2).sum() + T.exp(x[1:]).sum()
+
+
 def _set_twice(x: Any, y: Any, z: Any) -> Any:
     return T.set_subtensor(T.set_subtensor(x[0], z)[0], y)
 
@@ -229,6 +233,7 @@ EXAMPLES: dict[str, Example] = {
     "sum_of_dot": Example(lambda x_mk, y_kn: T.dot(x_mk, y_kn).sum(axis=0)),
     "scaled_product": Example(lambda x_mk, y_kn: T.exp(T.dot(x_mk * 0.5, y_kn))),
     "scaled_transposition": Example(lambda x_km, y_kn: T.exp(T.dot((x_km * 0.5).T, y_kn))),
+    "parts_of_zeros": Example(lambda x_3n: T.grad(_halves(x_3n), x_3n)),
     "scaled_increment": Example(lambda x_mn, y: T.grad((x_mn[0] * y).sum(), x_mn) / y),
     "sum_with_increment": Example(
         lambda x_mn, y_n: x_mn - T.inc_subtensor(T.zeros_like(x_mn)[0], y_n)

@@ -11,8 +11,9 @@ from kroton.rewriting.agreement import agreeing, same_extent
 from kroton.rewriting.lifting import parts_of, surely_in_range
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize, specialize
+from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
 from kroton.tensor.elemwise import Elemwise
-from kroton.tensor.indexing import FULL
+from kroton.tensor.indexing import FULL, Slice
 from kroton.tensor.subtensor import BaseIncSubtensor, IncSubtensor, Subtensor
 
 T: Any = kroton.tensor
@@ -82,6 +83,84 @@ def _into_zeros(fgraph: FunctionGraph, var: Variable) -> Apply | None:
         return None
     base = uniform_value(node.inputs[0])
     return node if base is not None and bool(base == 0) else None
+
+
+@specialize.rewriter(IncSubtensor, name="parts_of_zeros", depth=1)
+def parts_of_zeros(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Zeros of which each part along a dimension gets something are a join of what they get.
+
+    Where the parts are slices of a known extent, as the gates of a recurrent network are.
+    """
+    users = fgraph.variables[node.outputs[0]]
+    if any(_is_part(client, node) for client, _ in users):
+        return None
+    pieces: dict[int, tuple[int, Any]] = {}
+    current: Any = node
+    axis = _axis_of(node)
+    if axis is None or not _is_part(node, node):
+        return None
+    whole = node.outputs[0].type.shape[axis]
+    while True:
+        base, y = current.inputs
+        taken = range(whole)[_slice(current, axis)]
+        if taken.step != 1 or not len(taken) or taken.start in pieces:
+            return None
+        pieces[taken.start] = (taken.stop, y)
+        inner = base.owner
+        if inner is None or not _is_part(inner, node) or len(fgraph.variables[base]) > 1:
+            break
+        current = inner
+    if uniform_value(base) != 0:
+        return None
+    stop, chosen = 0, []
+    for start, (end, y) in sorted(pieces.items()):
+        if start != stop or y.type.ndim != base.type.ndim or y.type.dtype != base.type.dtype:
+            return None
+        if y.type.shape[axis] != end - start or not all(
+            _inferred(fgraph, base, d) == _inferred(fgraph, y, d)
+            for d in range(y.type.ndim)
+            if d != axis
+        ):
+            return None
+        stop = end
+        chosen.append(y)
+    return T.join(axis, *chosen) if stop == whole and len(chosen) > 1 else None
+
+
+def _inferred(fgraph: FunctionGraph, x: Any, d: int) -> Any:
+    """Where the extent of dimension `d` comes from, as far as shape inference tells."""
+    source = source_of_extent(fgraph, x, d)
+    if isinstance(source, int):
+        return source
+    place = place_of_extent(T.as_tensor_variable(extent(fgraph, x, d)))
+    return source_of_extent(fgraph, *place) if isinstance(place, tuple) else place or source
+
+
+def _axis_of(node: Any) -> int | None:
+    """The only dimension that is indexed, if its extent is known."""
+    axes = [d for d, entry in enumerate(node.op.idx_list) if entry != FULL]
+    if len(axes) != 1 or node.outputs[0].type.shape[axes[0]] is None:
+        return None
+    return axes[0]
+
+
+def _is_part(client: Any, like: Any) -> bool:
+    """Whether it adds to, or sets, a slice of numbers along the same dimension as `like`."""
+    if client == "output" or type(client.op) is not IncSubtensor or client.op.inplace:
+        return False
+    if len(client.inputs) != 2 or client.outputs[0].type != like.outputs[0].type:
+        return False
+    axis = _axis_of(like)
+    return (
+        axis is not None
+        and _axis_of(client) == axis
+        and isinstance(client.op.idx_list[axis], Slice)
+    )
+
+
+def _slice(node: Any, axis: int) -> slice:
+    part = node.op.idx_list[axis]
+    return slice(part.start, part.stop, part.step)
 
 
 @specialize.rewriter("mul", "true_div", "neg", name="scaled_increment")

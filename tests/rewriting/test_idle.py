@@ -132,3 +132,21 @@ def test_slices_of_a_sum_with_products_let_the_products_accumulate() -> None:
     parts = [T.tanh(z[:, 8 * g : 8 * g + 8]) for g in range(4)]
     assert ops(parts).count("Gemm") == 1
     assert ops(parts).count("Dot22") == 1
+
+
+def test_the_gradient_of_slices_that_are_everything_is_a_join() -> None:
+    z = T.TensorType("float64", (None, 12))("z")
+    i, f, o = (T.nnet.sigmoid(z[:, 3 * g : 3 * g + 3]) for g in range(3))
+    cost = (o * T.tanh(f + i * T.tanh(z[:, 9:]))).sum()
+    made = kroton.function([z], T.grad(cost, z))
+    found = [str(node.op) for node in made.maker.fgraph.toposort()]
+    assert any(name.startswith("Join") for name in found)
+    assert not any(name.startswith(("IncSubtensor", "Alloc")) for name in found)
+    value = np.random.default_rng(0).standard_normal((2, 12))
+    plain = kroton.function([z], T.grad(cost, z), mode=PLAIN)
+    np.testing.assert_allclose(made(value), plain(value), rtol=1e-12)
+    # What nothing is taken of stays zero, and what is taken twice is added.
+    for other in (z[:, :3].sum() + z[:, 4:].sum(), z[:, :8].sum() + T.exp(z[:, 6:]).sum()):
+        g = kroton.function([z], T.grad(other, z))
+        h = kroton.function([z], T.grad(other, z), mode=PLAIN)
+        np.testing.assert_allclose(g(value), h(value), rtol=1e-12)
