@@ -59,7 +59,9 @@ def test_extremes_and_products_of_rows_have_the_same_bits(name):
 def test_sums_over_different_axes_are_taken_in_one_sweep():
     m, row = T.dmatrix("m"), T.dvector("row")
     z = T.sqr(m - row)
-    fused, _ = both([m, row], [z.sum(), z.sum(axis=0), z.sum(axis=1), z.max(axis=1)])
+    sums = [z.sum(), z.sum(axis=0), z.sum(axis=1), z.max(axis=1)]
+    # By itself the optimizer takes the first as a sum of the second.
+    fused = kroton.function([m, row], sums, mode=FUSED.excluding("sum_of_finer_sum"))
     assert len(fused.maker.fgraph.toposort()) == 1
     rng = np.random.default_rng(3)
     for shape in ((3, 4), (1000, 8), (40, 900), (2, 5000), (0, 4)):
