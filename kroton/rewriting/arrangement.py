@@ -17,8 +17,8 @@ from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.engine import Phase
-from kroton.rewriting.factors import Product, factors_of, scalar_name
-from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.factors import Product, factors_of
+from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.passes import PhasePass, register_pass
 from kroton.tensor.blas import Dot22, Dot22Scalar
 from kroton.tensor.elemwise import Elemwise

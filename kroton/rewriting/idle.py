@@ -3,15 +3,15 @@ of a whole dimension. Also what is known whatever the values, as that no number 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Constant
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.factors import scalar_name
 from kroton.rewriting.lifting import parts_of, taken
-from kroton.rewriting.matching import Match, uniform_value
+from kroton.rewriting.matching import Match, scalar_name, uniform_value
 from kroton.rewriting.pattern import C, and_, clip, conj, gt, lt, mod, or_, x, xor, y, z
 from kroton.rewriting.phases import canonicalize
 from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
@@ -120,7 +120,7 @@ def reduction_of_flattened(fgraph: FunctionGraph, node: Apply) -> Any:
     x, shape = inner.inputs
     if not isinstance(shape, Constant) or shape.data[0] != -1:
         return None
-    return CAReduce(op.scalar_op, tuple(range(x.type.ndim)), op.dtype, op.acc_dtype)(x)
+    return replace(op, axis=tuple(range(x.type.ndim)))(x)
 
 
 @canonicalize.rewriter(CAReduce, name="extreme_of_scaled")

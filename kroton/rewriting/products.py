@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.emptiness import unspoilt
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize, specialize
 from kroton.tensor.dimshuffle import DimShuffle
@@ -67,32 +67,48 @@ def scaled_product(fgraph: FunctionGraph, node: Apply) -> Any:
         readers = [client for client, _ in fgraph.variables[operand]]
         if not all(_is_product(fgraph, reader) for reader in readers):
             continue
-        x, rescaled = found
         pair = list(node.inputs)
-        pair[k] = x
-        return rescaled(node.op(*pair))
+        pair[k] = found.x
+        number = found.number
+        if number is not None:
+            # The product over nothing is 0, and 0 / n is not where n is 0 as well.
+            summed = operand.type.ndim - 1 if k == 0 or operand.type.ndim == 1 else 0
+            divides = found.op.name == "true_div"
+            number = unspoilt(fgraph, number, operand, (summed,), divides)
+        return found.applied(node.op(*pair), number)
     return None
 
 
-def _unscaled(scaled: Variable) -> tuple[Any, Callable[[Any], Any]] | None:
-    """x and what scales it, if that is `scaled` = c * x, x / c or -x, with a scalar c."""
+@dataclass(frozen=True)
+class _Scaled:
+    """c * x, x / c or -x, with a scalar c."""
+
+    x: Any
+    op: Any
+    number: Any = None
+    """c; None for -x."""
+
+    def applied(self, v: Any, number: Any = None) -> Any:
+        """`v` scaled as `x` is, or with another number."""
+        if self.number is None:
+            return self.op(v)
+        return self.op(v, self.number if number is None else number)
+
+
+def _unscaled(scaled: Variable) -> _Scaled | None:
     node = scaled.owner
     if node is None or type(node.op) is not Elemwise or len(node.outputs) != 1:
         return None
     op, name = node.op, node.op.name
     if name == "neg":
-        return node.inputs[0], op
+        return _Scaled(node.inputs[0], op)
     if name not in ("mul", "true_div"):
         return None
     for x, c in (node.inputs, node.inputs[::-1])[: 1 if name == "true_div" else 2]:
         number = _number(c)
         if number is not None and x.type == scaled.type:
-            return x, partial(_applied, op, number)
+            return _Scaled(x, op, number)
     return None
-
-
-def _applied(op: Any, number: Any, v: Any) -> Any:
-    return op(v, number)
 
 
 def _number(c: Any) -> Any:
@@ -124,8 +140,7 @@ def scaled_transposition(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     if not all(_is_product(fgraph, reader) for reader, _ in fgraph.variables[operand]):
         return None
-    x, rescaled = found
-    return rescaled(node.op(x))
+    return found.applied(node.op(found.x))
 
 
 def _swaps(op: DimShuffle) -> bool:

@@ -6,6 +6,7 @@ graph computes is decided (see `kroton.rewriting.arrangement`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import kroton.tensor
@@ -14,7 +15,8 @@ from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import same_extent
 from kroton.rewriting.arrangement import arrange
-from kroton.rewriting.factors import scalar_name
+from kroton.rewriting.emptiness import unspoilt
+from kroton.rewriting.matching import scalar_name
 from kroton.rewriting.softmax import is_largest
 from kroton.rewriting.sums import is_fixed, without_axes
 from kroton.tensor.creation import Alloc
@@ -54,7 +56,7 @@ def sum_of_finer_sum(fgraph: FunctionGraph, node: Apply) -> Any:
         ):
             left = [d for d in range(x.type.ndim) if d not in finer.axis]
             axes = tuple(k for k, d in enumerate(left) if d in op.axis)
-            return CAReduce(op.scalar_op, axes, op.dtype, op.acc_dtype)(other.outputs[0])
+            return replace(op, axis=axes)(other.outputs[0])
     return None
 
 
@@ -74,7 +76,8 @@ def sum_of_multiple(fgraph: FunctionGraph, node: Apply) -> Any:
             continue
         for other in _users(fgraph, x):
             if other.op == op:
-                return other.outputs[0] * without_axes(c, op.axis, product.type.ndim)
+                factor = unspoilt(fgraph, c, product, op.axis)
+                return other.outputs[0] * without_axes(factor, op.axis, product.type.ndim)
     return None
 
 

@@ -160,3 +160,22 @@ def test_the_gradient_of_a_quadratic_form_multiplies_a_row_by_a_column_where_tha
     matrices = [n for n in f.maker.fgraph.toposort() if n.outputs[0].type.ndim == 2
                 and not n.op.view_map]  # fmt: skip
     assert all(isinstance(node.op, Elemwise) for node in matrices)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda m, w: T.dot(m.T, (m - w) / m.shape[0]),
+        lambda m, w: T.dot(m.T, m * (1.0 / m.shape[0])) + w,
+        lambda m, w: ((T.sqr(m) + w) / m.shape[0]).sum(axis=0),
+        lambda m, w: T.sqr(m).sum(axis=0) + (T.sqr(m) * w / m.shape[0]).sum(axis=0),
+        lambda m, w: T.grad((T.sqr(T.tanh(m * w)) - w).mean(), w),
+    ],
+)
+def test_what_is_divided_by_their_number_stays_finite_where_there_are_no_rows(build):
+    m, w = T.dmatrix("m"), T.dvector("w")
+    f, g = (kroton.function([m, w], build(m, w), mode=mode) for mode in (None, PLAIN))
+    empty, row = np.ones((0, 3)), np.arange(3.0)
+    with np.errstate(all="ignore"):
+        assert np.all(np.isfinite(g(empty, row)))
+        np.testing.assert_array_equal(f(empty, row), g(empty, row))
