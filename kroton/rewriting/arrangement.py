@@ -130,7 +130,8 @@ def arrange_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     if True not in full or _is_least(node, full):
         return None
     found = factors_of(fgraph, out)
-    if found is None:
+    if found is None or any(v.type.dtype != out.type.dtype for v in found.above + found.below):
+        # Integers wrap, and single precision rounds, where they are multiplied with each other.
         return None
     parts: dict[Pattern, _Part] = {full: _Part()}
     for v in found.above:

@@ -301,10 +301,10 @@ def _coefficient(factors: list[_Factor], dtype: str) -> Any:
     return T.constant(number, dtype=dtype) if total is None else total
 
 
-def _plus(total: Any, factors: list[_Factor], term: Any) -> Any:
+def _plus(total: Any, factors: list[_Factor], term: Any, dtype: str) -> Any:
     """`total` (or nothing, None) plus a scaled term."""
     negative = len(factors) == 1 and factors[0].number == -1
-    scale = _coefficient([f.negated() for f in factors] if negative else factors, term.type.dtype)
+    scale = _coefficient([f.negated() for f in factors] if negative else factors, dtype)
     scaled = term if _is_one(scale) else term * scale
     if total is None:
         return -scaled if negative else scaled
@@ -360,22 +360,22 @@ def accumulate_dot(fgraph: FunctionGraph, node: Apply) -> Any:
         terms = {}
     else:
         for z, factors in terms.items():
-            total = _plus(total, factors, z)
+            total = _plus(total, factors, z, dtype)
         terms = {}
     for factor, product in products:
         if total is None:
             (made,) = product.outputs
             if made.type.ndim == 1 or (factor.is_number() and factor.number == 1):
-                total = _plus(None, [factor], made)
+                total = _plus(None, [factor], made, dtype)
             else:
                 total = Dot22Scalar()(*product.inputs, factor.build(dtype))
             continue
         total = _accumulated(total, factor.build(dtype), beta, product)
         beta = one
     for z, factors in terms.items():
-        total = _plus(total, factors, z)
+        total = _plus(total, factors, z, dtype)
     for factor, v in found.stretched:
-        total = _plus(total, [factor], v)
+        total = _plus(total, [factor], v, dtype)
     return total
 
 

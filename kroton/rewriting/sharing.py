@@ -70,7 +70,7 @@ def sum_of_multiple(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     inputs = product.owner.inputs
     for x, c in (inputs, inputs[::-1]):
-        if x.type.broadcastable != product.type.broadcastable:
+        if x.type.dtype != op.dtype or x.type.broadcastable != product.type.broadcastable:
             continue
         if not is_fixed(c, op.axis, product.type.ndim):
             continue

@@ -232,7 +232,7 @@ def sum_of_terms(fgraph: FunctionGraph, node: Apply) -> Any:
     if len(fgraph.variables[x]) > 1:
         return None
     found = terms_of(fgraph, x)
-    if found is None:
+    if found is None or any(v.type.dtype != x.type.dtype for v in found.terms):
         return None
     ndim, dtype = x.type.ndim, x.type.dtype
     whole, narrow = [], []

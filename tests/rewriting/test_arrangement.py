@@ -179,3 +179,14 @@ def test_what_is_divided_by_their_number_stays_finite_where_there_are_no_rows(bu
     with np.errstate(all="ignore"):
         assert np.all(np.isfinite(g(empty, row)))
         np.testing.assert_array_equal(f(empty, row), g(empty, row))
+
+
+def test_factors_of_other_dtypes_are_not_multiplied_with_each_other():
+    m, k, r = T.dmatrix("m"), T.vector("k", dtype="int8"), T.vector("r", dtype="float32")
+    given = [np.ones((1, 2)), np.array([100, 3], "int8"), np.array([1e-30, 1e30], "float32")]
+    for out in (m * k * k, m * (k * k), m * r * r, m / r / r, (m * k * k).sum(axis=0)):
+        found, plain = (
+            kroton.function([m, k, r], out, mode=mode, on_unused_input="ignore")(*given)
+            for mode in (None, PLAIN)
+        )
+        np.testing.assert_allclose(found, plain, rtol=1e-14)

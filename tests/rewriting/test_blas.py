@@ -194,3 +194,14 @@ def test_what_drops_a_dimension_is_no_transposition(build, shapes):
     with kroton.config.change_flags(on_opt_error="raise"):
         found = compiled(inputs, out)(*drawn)
     np.testing.assert_allclose(found, compiled(inputs, out, mode=PLAIN)(*drawn))
+
+
+def test_terms_of_other_dtypes_are_scaled_in_that_of_the_sum():
+    A, B = T.dmatrices("A B")
+    k, r = T.vector("k", dtype="int8"), T.vector("r", dtype="float32")
+    out = 0.5 * (T.dot(A, B) - k) - 0.1 * (T.dot(B, A) + r)
+    rng = np.random.default_rng(0)
+    given = [rng.standard_normal((3, 3)), rng.standard_normal((3, 3))]
+    given += [np.array([1, 3, -5], "int8"), np.array([0.1, 0.2, 0.3], "float32")]
+    found, plain = (compiled([A, B, k, r], out, mode=mode)(*given) for mode in (None, PLAIN))
+    np.testing.assert_allclose(found, plain, rtol=1e-14)
