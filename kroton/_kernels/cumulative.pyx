@@ -224,7 +224,7 @@ cdef class CumKernel(Kernel):
         if self.cast.function == NULL:
             self.block(True, n, m, x, sx, out, so)
             return
-        size = so.line if m > 1 else so.axis
+        size = self.parts * (self.width if self.width else 8)  # of an element of the tile
         steps[1] = size
         args[1] = tile
         k = 0

@@ -163,6 +163,13 @@ def test_running_sums_and_products_are_numpys_in_every_layout(data):
     np.testing.assert_array_equal(run(x)[0], expected)
 
 
+@pytest.mark.parametrize("dtype", ["uint32", "float32"])
+def test_running_sums_beside_a_last_dimension_of_one_element_convert_a_tile_at_a_time(dtype):
+    x = np.ones((2000, 150, 1), dtype)
+    run = CumKernel(False, x.dtype.num, np.dtype("float64").num, 3, 0)
+    np.testing.assert_array_equal(run(x)[0], np.cumsum(x, axis=0, dtype="float64"))
+
+
 @pytest.mark.parametrize("shape", [(300, 400), (400, 3, 200)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_large_reductions_run_in_several_threads_at_once(shape, axis):
