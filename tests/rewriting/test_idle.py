@@ -109,7 +109,7 @@ def test_bounds_within_bounds_are_the_same_for_every_number(outer: tuple[int, in
     values = np.array([-5, -1, -0.5, 0, 0.5, 1, 3, np.inf, -np.inf, np.nan])
     for low, high in ((-2, 0.5), (0.25, 0.75), (2, 3)):
         out = T.clip(T.clip(x, low, high), *outer)
-        found = kroton.function([x], out)(values)
+        found = kroton.function([x], out, mode="FAST_RUN")(values)
         assert np.array_equal(found, np.clip(np.clip(values, low, high), *outer), equal_nan=True)
 
 
