@@ -1,5 +1,6 @@
 """Compiling: from an expression to a callable."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kroton.compile.function import Function, compile_for_evaluation, function
@@ -32,20 +33,33 @@ from kroton.rewriting.lineage import optdb
 set_compiler(compile_for_evaluation)
 
 if TYPE_CHECKING:
+    from kroton.compile import debugmode as debugmode
+    from kroton.compile import monitormode as monitormode
+    from kroton.compile import nanguardmode as nanguardmode
+    from kroton.compile import profilemode as profilemode
+    from kroton.compile import profiling as profiling
     from kroton.compile.debugmode import DebugMode as DebugMode
+    from kroton.compile.monitormode import MonitorMode as MonitorMode
+    from kroton.compile.nanguardmode import NanGuardMode as NanGuardMode
     from kroton.compile.profiling import ProfileMode as ProfileMode
+    from kroton.compile.profiling import ProfileStats as ProfileStats
+
+# Loaded when somebody asks: most programs never do, and importing costs.
+_LATER = {
+    "DebugMode": "debugmode",
+    "MonitorMode": "monitormode",
+    "NanGuardMode": "nanguardmode",
+    "ProfileMode": "profiling",
+    "ProfileStats": "profiling",
+}
+_ROOMS = {*_LATER.values(), "profilemode"}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when somebody asks: most programs never do, and importing costs.
-    if name == "DebugMode":
-        from kroton.compile.debugmode import DebugMode
-
-        return DebugMode
-    if name == "ProfileMode":
-        from kroton.compile.profiling import ProfileMode
-
-        return ProfileMode
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
