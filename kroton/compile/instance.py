@@ -78,7 +78,7 @@ class ModuleInstance:
     def __dir__(self) -> list[str]:
         methods = [n.removeprefix("_instance_") for n in dir(type(self._kroton_module))
                    if n.startswith("_instance_")]  # fmt: skip
-        return sorted([*object.__dir__(self), *named_components(self._kroton_module), *methods])
+        return sorted({*object.__dir__(self), *named_components(self._kroton_module), *methods})
 
     def __reduce__(self) -> Any:
         return (_instance_of, (self._kroton_state, self._kroton_module))

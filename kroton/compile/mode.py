@@ -39,6 +39,26 @@ __all__ = [
 ]
 
 
+def checked_hooks(hooks: Any) -> tuple[Hook, ...]:
+    """`hooks` as a tuple.
+
+    Raises
+    ------
+    TypeError
+        If they are no list or tuple of Hooks.
+    """
+    if not isinstance(hooks, (list, tuple)):
+        raise TypeError(f"hooks is a tuple of Hook objects, got {hooks!r}; write hooks=(hook,)")
+    for hook in hooks:
+        if not isinstance(hook, Hook):
+            what = "the class" if isinstance(hook, type) else "the object"
+            raise TypeError(
+                f"a mode's hooks are instances of classes derived from kroton.gof.Hook; {what} "
+                f"{hook!r} is none"
+            )
+    return tuple(hooks)
+
+
 @dataclass(frozen=True)
 class Mode:
     """How a function is compiled: which passes, which implementations, who watches.
@@ -54,14 +74,14 @@ class Mode:
     """An Optimizer, the name of one, or None for no rewriting; "default" takes
     `config.optimizer`."""
     hooks: tuple[Hook, ...] = field(default=())
-    """What is told of compilation and calls."""
+    """What is told of compilation and calls; anything but Hooks raises TypeError."""
 
     def __post_init__(self) -> None:
         linker = config.linker if self.linker is None else self.linker
         object.__setattr__(self, "linker", get_linker(linker))
         chosen = config.optimizer if self.optimizer == "default" else self.optimizer
         object.__setattr__(self, "optimizer", get_optimizer(chosen))
-        object.__setattr__(self, "hooks", tuple(self.hooks))
+        object.__setattr__(self, "hooks", checked_hooks(self.hooks))
 
     def including(self, *tags: str) -> Any:
         """The same mode with the passes and rules that have one of the tags or names."""

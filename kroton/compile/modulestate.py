@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -429,5 +430,10 @@ def _shared_like(variable: Variable, name: str, value: Any) -> SharedVariable:
 
 
 def _hint(path: str) -> str:
-    name, _, rest = path.partition(".")
-    return f"{name}=..." if not rest and "[" not in name else f"{name.partition('[')[0]}=..."
+    """What to pass to `make` for the member at `path`: `a.w` is `a={'w': ...}`."""
+    name, *steps = re.findall(r"\w+|\[[^]]*\]", path)
+    value = "..."
+    for step in reversed(steps):
+        key = step.strip("[]")
+        value = "[...]" if key.isdecimal() else f"{{{key if key != step else repr(step)}: {value}}}"
+    return f"{name}={value}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kroton.compile.mode import Mode
+from kroton.compile.mode import Mode, checked_hooks
 from kroton.graph.basic import Apply
 from kroton.linking.hooks import Hook
 from kroton.printing import debugprint
@@ -88,7 +88,7 @@ class MonitorMode(Mode):
         object.__setattr__(self, "post_func", post_func)
         object.__setattr__(self, "linker", linker)
         object.__setattr__(self, "optimizer", optimizer)
-        kept = tuple(h for h in hooks if not isinstance(h, Monitoring))
+        kept = tuple(h for h in checked_hooks(hooks) if not isinstance(h, Monitoring))
         object.__setattr__(self, "hooks", (Monitoring(pre_func, post_func), *kept))
         self.__post_init__()
 

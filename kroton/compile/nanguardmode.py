@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kroton.compile.mode import Mode
+from kroton.compile.mode import Mode, checked_hooks
 from kroton.config import config
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.linking.errors import explain
@@ -142,6 +142,6 @@ class NanGuardMode(Mode):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "linker", linker)
         object.__setattr__(self, "optimizer", optimizer)
-        kept = tuple(h for h in hooks if not isinstance(h, NanGuard))
+        kept = tuple(h for h in checked_hooks(hooks) if not isinstance(h, NanGuard))
         object.__setattr__(self, "hooks", (NanGuard(**chosen), *kept))
         self.__post_init__()
