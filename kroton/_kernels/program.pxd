@@ -10,7 +10,10 @@ cdef class Cell:
 cdef class Timings:
     cdef readonly Py_ssize_t n_kernels
     cdef readonly Py_ssize_t calls           # calls that have succeeded
-    cdef readonly double call_seconds        # spent in them, all included
+    cdef readonly Py_ssize_t failed          # calls that have raised
+    cdef readonly double call_seconds        # spent in calls of both kinds, all included
+    cdef readonly tuple first                # seconds of the first call, and of its kernels
+    cdef readonly tuple latest_call          # when the latest call started and ended
     cdef readonly list shapes                # for each kernel a dict from shapes to a count
     cdef double *totals                      # seconds in each kernel
     cdef long long *counts                   # how often each has run

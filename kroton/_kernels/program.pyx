@@ -72,8 +72,11 @@ cdef class Timings:
     def __init__(self, n_kernels, *state):
         cdef Py_ssize_t k
         self.shapes = [{} for _ in range(n_kernels)]
+        self.first = (0.0, 0.0)
+        self.latest_call = (0.0, 0.0)
         if state:
-            totals, counts, marks, self.shapes, self.calls, self.call_seconds = state
+            totals, counts, marks, self.shapes, self.calls, self.call_seconds = state[:6]
+            self.failed, self.first, self.latest_call = state[6:]
             for k in range(self.n_kernels):
                 self.totals[k] = totals[k]
                 self.counts[k] = counts[k]
@@ -88,6 +91,7 @@ cdef class Timings:
         return (Timings, (
             self.n_kernels, self.seconds, self.runs, self.latest,
             [dict(found) for found in self.shapes], self.calls, self.call_seconds,
+            self.failed, self.first, self.latest_call,
         ))
 
     @property
@@ -105,10 +109,16 @@ cdef class Timings:
         """Start and end of each kernel in the latest call, on the monotonic clock."""
         return [(self.marks[2 * k], self.marks[2 * k + 1]) for k in range(self.n_kernels)]
 
-    def called(self, double seconds):
-        """Count a call that took `seconds`."""
-        self.calls += 1
-        self.call_seconds += seconds
+    def called(self, double started, double ended, bint succeeded):
+        """Count a call, by the monotonic clock at its start and end."""
+        if self.calls + self.failed == 0:
+            self.first = (ended - started, sum(self.seconds))
+        if succeeded:
+            self.calls += 1
+        else:
+            self.failed += 1
+        self.call_seconds += ended - started
+        self.latest_call = (started, ended)
 
     def add(self, Py_ssize_t k, double seconds, shapes):
         """Count a run of kernel k that has just ended; `shapes` are its inputs' and outputs'."""
@@ -129,7 +139,10 @@ cdef class Timings:
         memset(self.counts, 0, self.n_kernels * sizeof(long long))
         self.shapes = [{} for _ in range(self.n_kernels)]
         self.calls = 0
+        self.failed = 0
         self.call_seconds = 0.0
+        self.first = (0.0, 0.0)
+        self.latest_call = (0.0, 0.0)
 
     cdef void finish(self, double *stamps, Py_ssize_t n) noexcept:
         """Count the first n kernels of a call, whose starts and ends are in `stamps`."""
@@ -588,7 +601,7 @@ cdef class ObservedEntry(Entry):
     """
 
     def __call__(self, *args, **kwargs):
-        cdef double started = now(), seconds
+        cdef double started = now(), ended
         cdef list results
         try:
             if not self.all_fit(args, kwargs):
@@ -597,11 +610,12 @@ cdef class ObservedEntry(Entry):
                 starter(self, args)
             results = self.executed(<tuple> args)
         except BaseException as error:
+            (<Timings> self.timings).called(started, now(), False)
             for failer in <tuple> self.failers:
                 failer(self, getattr(error, "_kroton_node", None), error)
             raise
-        seconds = now() - started
-        (<Timings> self.timings).called(seconds)
+        ended = now()
+        (<Timings> self.timings).called(started, ended, True)
         for finisher in <tuple> self.finishers:
-            finisher(self, results, seconds)
+            finisher(self, results, ended - started)
         return self.unpacked(results)

@@ -199,8 +199,11 @@ class Function(Entry):  # type: ignore[misc]
             Leave out the updates.
         name : str, optional
             By default the name with " copy" appended.
+        profile : bool or ProfileStats, optional
+            As in `function`. None: the copy counts where this function does.
         """
         spec = self.maker.spec
+        mode = spec.mode if profile is None else _profiled(spec.mode, profile)
         exchange: dict[Variable, Variable] = {}
         for old, new in (swap or {}).items():
             if isinstance(old, str):
@@ -236,10 +239,11 @@ class Function(Entry):  # type: ignore[misc]
                 containers[item.variable] = copying.deepcopy(containers[item.variable])
             inputs.append(twin)
         again = Specification(
-            inputs, outputs, spec.output_keys, spec.unpack, updates, spec.mode,
+            inputs, outputs, spec.output_keys, spec.unpack, updates, mode,
             name or (f"{self.name} copy" if self.name else None), "ignore", containers,
         )  # fmt: skip
-        return make(again, type(self))  # type: ignore[no-any-return]
+        kind = ObservedFunction if mode.hooks and not spec.mode.hooks else type(self)
+        return make(again, kind)  # type: ignore[no-any-return]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Function:
         twin = _remake(type(self), copying.deepcopy(_state(self), memo))
@@ -374,7 +378,8 @@ def function(
         Whether arguments may lose precision; None allows it for Python floats.
     profile : bool or ProfileStats, optional
         Profile this function: `f.profile` holds the result, a new ProfileStats or the one
-        given. None takes `config.profile`.
+        given, whatever the mode counts besides. None takes `config.profile`, which adds nothing
+        to a mode that profiles already.
     on_unused_input : {'raise', 'warn', 'ignore'}, optional
         For inputs that nothing depends on; `config.on_unused_input` by default.
 
@@ -487,9 +492,14 @@ def function(
 def _profiled(mode: Mode, profile: Any) -> Mode:
     if profile is False or (profile is None and not config.profile):
         return mode
-    from kroton.compile.profiling import profile_for
+    from kroton.compile.profiling import ProfileStats, profile_for
 
-    return mode.clone(hooks=(*mode.hooks, profile_for(profile)))  # type: ignore[no-any-return]
+    if profile is None and any(isinstance(hook, ProfileStats) for hook in mode.hooks):
+        return mode  # the same calls counted by two profiles would be summed at exit
+    stats = profile_for(profile)
+    # The last one is `f.profile`.
+    others = [hook for hook in mode.hooks if hook is not stats]
+    return mode.clone(hooks=(*others, stats))  # type: ignore[no-any-return]
 
 
 def _with_update(item: In, update: Variable) -> In:

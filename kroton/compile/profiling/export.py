@@ -13,10 +13,6 @@ from kroton.compile.profiling.stats import ProfileStats
 from kroton.picture import Node, Scene, write_page
 
 
-def _label(profile: ProfileStats, k: int) -> str:
-    return profile.functions[k].name or f"function {k}"
-
-
 def _rates(profile: ProfileStats, record: ApplyRecord) -> dict[str, float]:
     each = record.seconds / record.runs if record.runs else 0.0
     moved, flops = record.moved(), record.flops()
@@ -57,13 +53,16 @@ def _apply(profile: ProfileStats, record: ApplyRecord) -> dict[str, Any]:
 def to_dict(profile: ProfileStats) -> dict[str, Any]:
     """Everything that `profile` holds, as plain data."""
     functions = []
-    for k, f in enumerate(list(profile.functions)):
+    for label, f in zip(profile.labels(), profile.functions):
         memory = memory_of(f)
         functions.append({
-            "name": _label(profile, k),
+            "name": label,
             "calls": f.calls,
+            "failed": f.failed,
             "call_seconds": f.seconds,
             "thunk_seconds": f.thunk_seconds(),
+            "first_call_seconds": f.first[0],
+            "first_thunk_seconds": f.first[1],
             "overhead_seconds": max(f.seconds - f.thunk_seconds(), 0.0),
             "compile": {
                 "seconds": f.compile_seconds,
@@ -79,6 +78,7 @@ def to_dict(profile: ProfileStats) -> dict[str, Any]:
         })  # fmt: skip
     return {
         "calls": profile.calls,
+        "failed": profile.failed,
         "call_seconds": profile.call_time,
         "local_time": profile.local_time,
         "compile_seconds": profile.compile_time,
@@ -100,22 +100,32 @@ def to_json(profile: ProfileStats, path: Any = None) -> str:
 def write_trace(profile: ProfileStats, path: Any) -> None:
     """Write the latest call of each function in Chrome's trace event format.
 
-    The format is described in Google's document "Trace Event Format"; times are microseconds.
+    The format is described in Google's document "Trace Event Format"; times are microseconds, from
+    the start of each call.
     """
-    events: list[dict[str, Any]] = []
-    for k, f in enumerate(list(profile.functions)):
+    events: list[dict[str, Any]] = [
+        {"name": "process_name", "ph": "M", "pid": 1, "args": {"name": "Kroton: latest calls"}}
+    ]
+    for k, (label, f) in enumerate(zip(profile.labels(), profile.functions)):
         events.append({
-            "name": "thread_name", "ph": "M", "pid": 1, "tid": k + 1,
-            "args": {"name": _label(profile, k)},
+            "name": "thread_name", "ph": "M", "pid": 1, "tid": k + 1, "args": {"name": label},
         })  # fmt: skip
         applys = f.refresh()
         latest = f.timings.latest
+        called, returned = f.timings.latest_call
+        if f.calls + f.failed == 0:
+            continue
+        events.append({
+            "name": label, "cat": "call", "ph": "X", "pid": 1, "tid": k + 1, "ts": 0.0,
+            "dur": (returned - called) * 1e6,
+            "args": {"calls": f.calls, "failed": f.failed, "call_seconds": f.seconds},
+        })  # fmt: skip
         for record, (start, end) in zip(applys, latest):
-            if record.runs == 0:
+            if start < called:  # not in this call, which failed before
                 continue
             events.append({
                 "name": record.name, "cat": record.implementation, "ph": "X", "pid": 1,
-                "tid": k + 1, "ts": start * 1e6, "dur": (end - start) * 1e6,
+                "tid": k + 1, "ts": (start - called) * 1e6, "dur": (end - start) * 1e6,
                 "args": {
                     "position": record.position, "class": record.class_name,
                     "shapes": str(record.latest_shapes), "source": record.source,
@@ -135,6 +145,7 @@ def scene_of_record(profile: ProfileStats, function: FunctionRecord, name: str) 
     """The picture of a profiled function, its Applys weighted by time."""
     scene = Scene(name)
     applys = function.refresh()
+    whole_of_all = profile.local_time
     most = max((record.seconds for record in applys), default=0.0)
     whole = function.thunk_seconds()
     numbers: dict[int, int] = {}
@@ -145,9 +156,11 @@ def scene_of_record(profile: ProfileStats, function: FunctionRecord, name: str) 
         described = [f"{t} {s if s is not None else ''}" for t, s in zip(record.types, shapes)]
         sizes = record.nbytes(record.latest_shapes) or [0] * len(record.types)
         share = record.seconds / whole if whole else 0.0
+        of_all = record.seconds / whole_of_all if whole_of_all else 0.0
         details: dict[str, Any] = {
             "Op": record.name, "class": record.class_name, "time": {"time": record.seconds},
-            "share": {"share": share}, "runs": record.runs,
+            "of this function": {"share": share}, "of all functions": {"share": of_all},
+            "runs": record.runs,
             "per run": {"time": rates["seconds_per_run"]},
             "inputs": described[:n], "outputs": described[n:],
             "output size": {"bytes": sum(sizes[n:])},
@@ -181,6 +194,7 @@ def scene_of_record(profile: ProfileStats, function: FunctionRecord, name: str) 
 
 
 def _table(title: str, columns: list[tuple[str, str]], rows: list[list[Any]]) -> dict[str, Any]:
+    """A table of the page; what a row has beyond the columns is not shown."""
     heads = [{"name": name, "kind": kind} for name, kind in columns]
     return {"title": title, "columns": heads, "rows": rows}
 
@@ -192,9 +206,9 @@ def _tables(profile: ProfileStats) -> list[dict[str, Any]]:
         [
             a["seconds"] / whole, a["seconds"], a["seconds_per_run"], a["runs"], a["position"],
             a["op"], a["implementation"], a["output_bytes"], a["bytes_per_second"], a["of_copy"],
-            a["flops_per_second"], a["of_gemm"], f["name"], a["source"],
+            a["flops_per_second"], a["of_gemm"], f["name"], a["source"], k,
         ]
-        for f in data["functions"] for a in f["applys"]
+        for k, f in enumerate(data["functions"]) for a in f["applys"]
     ]  # fmt: skip
     applys.sort(key=lambda row: -row[1])
 
@@ -208,32 +222,37 @@ def _tables(profile: ProfileStats) -> list[dict[str, Any]]:
         ]  # fmt: skip
 
     kinds = [
-        ("share", "share"), ("time", "time"), ("per call", "time"), ("calls", "int"),
+        ("of all", "share"), ("time", "time"), ("per call", "time"), ("calls", "int"),
         ("Applys", "int"), ("name", "text"), ("impl", "text"),
     ]  # fmt: skip
-    functions = [
-        [
-            f["name"], f["calls"], f["call_seconds"], f["call_seconds"] / max(f["calls"], 1),
-            f["thunk_seconds"], f["overhead_seconds"] / max(f["calls"], 1),
+    functions = []
+    for f, record in zip(data["functions"], profile.functions):
+        n, later, thunks = record.steady()
+        functions.append([
+            f["name"], f["calls"], f["failed"], f["call_seconds"], f["first_call_seconds"],
+            later / max(n, 1), thunks / max(n, 1), max(later - thunks, 0.0) / max(n, 1),
             f["compile"]["seconds"], f["memory"]["peak"], f["memory"]["kept"],
             f["memory"]["separate"], f["memory"]["saved"],
-        ]
-        for f in data["functions"]
-    ]  # fmt: skip
-    phases = [[name, seconds] for name, seconds in profile.phases().items()]
-    passes = [[n, c.seconds, c.calls, c.replacements] for n, c in profile.passes().items()]
+        ])  # fmt: skip
+    phases = sorted(profile.phases().items(), key=lambda item: -item[1])
+    passes = [
+        [name, cost.seconds, cost.calls, cost.replacements]
+        for name, cost in sorted(profile.passes().items(), key=lambda item: -item[1].seconds)
+    ]
     rules = [
-        [rule, phase, c.seconds, c.calls, c.replacements]
-        for (phase, rule), c in profile.rules().items()
+        [rule, phase, cost.seconds, cost.calls, cost.replacements]
+        for (phase, rule), cost in sorted(
+            profile.rules().items(), key=lambda item: -item[1].seconds
+        )
     ]
     return [
         _table(
             "Applys",
             [
-                ("share", "share"), ("time", "time"), ("per run", "time"), ("runs", "int"),
+                ("of all", "share"), ("time", "time"), ("per run", "time"), ("runs", "int"),
                 ("Apply", "int"), ("Op", "text"), ("impl", "text"), ("output", "bytes"),
                 ("moved", "rate"), ("of copy", "share"), ("computed", "flops"),
-                ("of gemm", "share"), ("function", "text"), ("source", "text"),
+                ("of gemm", "share"), ("function", "text"), ("source", "source"),
             ],
             applys,
         ),
@@ -242,14 +261,15 @@ def _tables(profile: ProfileStats) -> list[dict[str, Any]]:
         _table(
             "Functions",
             [
-                ("function", "text"), ("calls", "int"), ("in calls", "time"),
-                ("per call", "time"), ("in thunks", "time"), ("overhead/call", "time"),
+                ("function", "text"), ("calls", "int"), ("failed", "int"), ("in calls", "time"),
+                ("first call", "time"), ("per later call", "time"), ("thunks/call", "time"),
+                ("overhead/call", "time"),
                 ("compiling", "time"), ("peak memory", "bytes"), ("unfreed", "bytes"),
                 ("no reuse", "bytes"), ("saved", "bytes"),
             ],
             functions,
         ),
-        _table("Phases", [("phase", "text"), ("time", "time")], phases),
+        _table("Phases", [("phase", "text"), ("time", "time")], [list(pair) for pair in phases]),
         _table(
             "Passes",
             [("pass", "text"), ("time", "time"), ("runs", "int"), ("replaced", "int")],
@@ -269,20 +289,24 @@ def _tables(profile: ProfileStats) -> list[dict[str, Any]]:
 def write_html(profile: ProfileStats, path: Any) -> None:
     """Write the page."""
     graphs = []
-    for k, f in enumerate(list(profile.functions)):
-        graph = scene_of_record(profile, f, _label(profile, k)).as_dict()
+    for label, f in zip(profile.labels(), profile.functions):
+        graph = scene_of_record(profile, f, label).as_dict()
         latest = f.timings.latest
-        ran = [k for k, record in enumerate(f.applys) if record.runs]
+        called, _ = f.timings.latest_call
+        # A call that failed has not run them all.
+        ran = [k for k, record in enumerate(f.applys) if record.runs and latest[k][0] >= called]
         start = min((latest[k][0] for k in ran), default=0.0)
         graph["timeline"] = [[k, latest[k][0] - start, latest[k][1] - start] for k in ran]
         graphs.append(graph)
     limits = profile.limits
     facts = [
         ["functions", {"int": len(profile.functions)}], ["calls", {"int": profile.calls}],
+        *([["failed", {"int": profile.failed}]] if profile.failed else []),
         ["in calls", {"time": profile.call_time}], ["in thunks", {"time": profile.local_time}],
         ["compiling", {"time": profile.compile_time}],
         ["this machine copies", {"rate": limits.copy}],
         ["and multiplies matrices at", {"flops": limits.gemm64}],
+        ["in float32 at", {"flops": limits.gemm32}],
     ]  # fmt: skip
     data = {"graphs": graphs, "tables": _tables(profile), "facts": facts}
     write_page(path, "Kroton profile", data)

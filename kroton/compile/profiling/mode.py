@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from kroton.compile.mode import Mode
+from kroton.compile.mode import Mode, checked_hooks
 from kroton.compile.profiling.stats import ProfileStats, merged
 from kroton.linking.hooks import Hook
 
@@ -50,7 +50,7 @@ class ProfileMode(Mode):
         stats: ProfileStats | None = None,
     ) -> None:  # fmt: skip
         chosen = ProfileStats() if stats is None else stats
-        kept = tuple(hook for hook in hooks if hook is not chosen)
+        kept = tuple(hook for hook in checked_hooks(hooks) if hook is not chosen)
         object.__setattr__(self, "optimizer", optimizer)
         object.__setattr__(self, "linker", linker)
         object.__setattr__(self, "stats", chosen)
@@ -67,6 +67,16 @@ class ProfileMode(Mode):
     ) -> None:
         """Print where the time went: see `ProfileStats.print_summary`."""
         self.stats.print_summary(n_apply_to_print, n_ops_to_print, file)
+
+    def summary(
+        self, file: Any = None, n_ops_to_print: int = 20, n_apply_to_print: int = 20
+    ) -> None:
+        """Print where the time went: see `ProfileStats.summary`."""
+        self.stats.summary(file, n_ops_to_print, n_apply_to_print)
+
+    def reset(self) -> None:
+        """Forget the calls (for instance the first ones), not the functions."""
+        self.stats.reset()
 
     def print_diff_summary(
         self, other: Any, n_apply_to_print: int = 15, n_ops_to_print: int = 20, file: Any = None
@@ -141,5 +151,5 @@ def _print_at_exit() -> None:
 def _print_all() -> None:
     profiles = [*_configured, *([] if _named is None else [_named.stats])]
     total = merged(profiles)
-    if total.calls and not getattr(sys.stdout, "closed", True):
+    if (total.calls or total.failed) and not getattr(sys.stdout, "closed", True):
         total.print_summary()

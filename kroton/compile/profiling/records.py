@@ -25,6 +25,7 @@ class ApplyRecord:
     position: int
     """In the order of execution."""
     op: Any
+    """The Op; its name in a profile that has been pickled."""
     name: str
     """The Op as it is printed."""
     class_name: str
@@ -46,6 +47,15 @@ class ApplyRecord:
     runs: int = 0
     shapes: dict[tuple[Shape | None, ...], int] = field(default_factory=dict)
     """The shapes seen (inputs, then outputs), and in how many of the runs looked at."""
+
+    _costs: tuple[float, float] | None = None
+    """Once pickled: what `moved` and `flops` were."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An Op of a local class, or with a lambda, cannot be pickled: its text stands for it.
+        return {
+            **self.__dict__, "op": self.name, "_costs": (self.moved(), self.flops()),
+        }  # fmt: skip
 
     @property
     def c(self) -> bool:
@@ -76,11 +86,11 @@ class ApplyRecord:
 
         An Apply that only gives a view of its input moves nothing.
         """
-        return self._average(self._moved_by)
+        return self._average(self._moved_by) if self._costs is None else self._costs[0]
 
     def flops(self) -> float:
         """Floating point operations of one run, averaged over the runs looked at."""
-        return self._average(self._flops_of)
+        return self._average(self._flops_of) if self._costs is None else self._costs[1]
 
     def _average(self, cost: Any) -> float:
         n = sum(self.shapes.values())
@@ -118,15 +128,40 @@ class FunctionRecord:
     rules: dict[tuple[str, str], Cost]
     timings: Timings
 
+    def __getstate__(self) -> dict[str, Any]:
+        self.refresh()
+        return dict(self.__dict__)
+
     @property
     def calls(self) -> int:
         """Calls that have succeeded."""
         return int(self.timings.calls)
 
     @property
+    def failed(self) -> int:
+        """Calls that have raised."""
+        return int(self.timings.failed)
+
+    @property
     def seconds(self) -> float:
-        """Time in calls, from the first line of `f(...)` to the last."""
+        """Time in calls, also in those that failed, from the first line of `f(...)` to the last."""
         return float(self.timings.call_seconds)
+
+    @property
+    def first(self) -> tuple[float, float]:
+        """Seconds of the first call, and of its Applys."""
+        return self.timings.first  # type: ignore[no-any-return]
+
+    def steady(self) -> tuple[int, float, float]:
+        """Number and seconds of the calls after the first, and of their Applys.
+
+        The first call finds cold caches and asks for memory, so it may take several times as
+        long. Where it is the only one, it is what is given.
+        """
+        n, seconds, thunks = self.calls + self.failed, self.seconds, self.thunk_seconds()
+        if n < 2:
+            return n, seconds, thunks
+        return n - 1, seconds - self.first[0], thunks - self.first[1]
 
     def refresh(self) -> list[ApplyRecord]:
         """The Applys with the counters' present values."""

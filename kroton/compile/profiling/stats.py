@@ -82,8 +82,7 @@ class ProfileStats(Hook):
         record = record_function(function, seconds, observer)
         with self._lock:
             self.functions.append(record)
-        if function.profile is None:
-            function.profile = self
+        function.profile = self
 
     # ---- asking --------------------------------------------------------------------------
 
@@ -101,13 +100,27 @@ class ProfileStats(Hook):
 
     @property
     def call_time(self) -> float:
-        """Seconds in calls."""
+        """Seconds in calls, also in those that failed."""
         return sum(f.seconds for f in self.functions)
 
     @property
     def calls(self) -> int:
         """Calls that have succeeded."""
         return sum(f.calls for f in self.functions)
+
+    @property
+    def failed(self) -> int:
+        """Calls that have raised."""
+        return sum(f.failed for f in self.functions)
+
+    def labels(self) -> list[str]:
+        """What to call each function: its name, with a number where several have the same."""
+        names = [f.name or f"function {k}" for k, f in enumerate(list(self.functions))]
+        labels: list[str] = []
+        for k, name in enumerate(names):
+            count = names[:k].count(name) + 1
+            labels.append(f"{name} ({count})" if names.count(name) > 1 else name)
+        return labels
 
     @property
     def compile_time(self) -> float:
@@ -175,22 +188,33 @@ class ProfileStats(Hook):
 
         print_summary(self, n_apply_to_print, n_ops_to_print, file)
 
-    def summary(self, file: Any = None) -> None:
-        """`print_summary` under the name that profiles of single functions have in the lineage."""
-        self.print_summary(file=file)
+    def summary(
+        self, file: Any = None, n_ops_to_print: int = 20, n_apply_to_print: int = 20
+    ) -> None:
+        """`print_summary` as profiles of single functions have it in the lineage."""
+        self.print_summary(n_apply_to_print, n_ops_to_print, file)
 
     def print_diff_summary(
         self, other: Any, n_apply_to_print: int = 15, n_ops_to_print: int = 20, file: Any = None
     ) -> None:
         """Print this profile against `other`, a ProfileMode or ProfileStats of the same work.
 
-        Times are per call, so that the two may have been called differently often.
-        """
-        from kroton.compile.profiling.summary import print_diff_summary
+        Functions are paired by name, and their times are per call, so that the two may have been
+        called differently often.
 
-        print_diff_summary(
-            self, getattr(other, "stats", other), n_apply_to_print, n_ops_to_print, file
-        )
+        Raises
+        ------
+        TypeError
+            If `other` is no profile.
+        """
+        from kroton.compile.profiling.difference import print_diff_summary
+
+        second = getattr(other, "stats", other)
+        if not isinstance(second, ProfileStats):
+            raise TypeError(
+                f"a profile is compared with a ProfileMode or a ProfileStats, not with {other!r}"
+            )
+        print_diff_summary(self, second, n_apply_to_print, n_ops_to_print, file)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that was measured, as plain dicts, lists, strings and numbers."""

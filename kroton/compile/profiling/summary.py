@@ -12,11 +12,11 @@ from kroton.compile.profiling.stats import ProfileStats, Total
 _WIDTH = 60
 
 
-def _name(text: str, width: int = _WIDTH) -> str:
+def shortened(text: str, width: int = _WIDTH) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _share(part: float, whole: float) -> float:
+def share_of(part: float, whole: float) -> float:
     return part / whole if whole > 0 else 0.0
 
 
@@ -54,6 +54,7 @@ def print_summary(
     profile: ProfileStats, n_apply_to_print: int, n_ops_to_print: int, file: Any
 ) -> None:
     """Print `profile` to `file`; the tables beyond the first two start with what they show."""
+    n_apply_to_print, n_ops_to_print = max(n_apply_to_print, 0), max(n_ops_to_print, 0)
     lines = [*_lineage(profile, n_apply_to_print, n_ops_to_print)]
     lines += _functions(profile)
     lines += _totals(
@@ -69,7 +70,8 @@ def print_summary(
 def _lineage(profile: ProfileStats, n_applys: int, n_ops: int) -> Iterable[str]:
     total = profile.local_time
     applys = profile.applys()
-    several = len(profile.functions) > 1
+    places = dict(zip(profile.functions, profile.labels()))
+    several = len(places) > 1
     title = "ProfileMode.print_summary()"
     yield title
     yield "-" * len(title)
@@ -80,43 +82,66 @@ def _lineage(profile: ProfileStats, n_applys: int, n_ops: int) -> Iterable[str]:
         "(<Apply position>, <Apply Op name>)"
     )
     for function, record in applys[:n_applys]:
-        where = f"  in {_label(profile, function)}" if several else ""
-        share = _share(record.seconds, total)
-        yield f"        {share:<8.3f}{record.position:<8d}{_name(record.name)}{where}"
+        where = f"  in {places[function]}" if several else ""
+        share = share_of(record.seconds, total)
+        yield f"        {share:<8.3f}{record.position:<8d}{shortened(record.name)}{where}"
     rest = applys[n_applys:]
-    share = _share(sum(record.seconds for _, record in rest), total)
+    share = share_of(sum(record.seconds for _, record in rest), total)
     yield f"   ... (remaining {len(rest)} Apply instances account for {share:.2f} of the runtime)"
     yield "Op-wise summary: <fraction of local_time spent on this kind of Op> <Op name>"
     ops = profile.by_op()
     for op in ops[:n_ops]:
-        yield f"        {_share(op.seconds, total):<8.3f}{'*' if op.c else ' '} {_name(op.name)}"
+        share = share_of(op.seconds, total)
+        yield f"        {share:<8.3f}{'*' if op.c else ' '} {shortened(op.name)}"
     others = ops[n_ops:]
-    share = _share(sum(op.seconds for op in others), total)
+    share = share_of(sum(op.seconds for op in others), total)
     yield f"   ... (remaining {len(others)} Ops account for {share:.2f} of the runtime)"
     yield "(*) Op is running a c implementation"
 
 
-def _label(profile: ProfileStats, function: Any) -> str:
-    return function.name or f"function {profile.functions.index(function)}"
-
-
 def _functions(profile: ProfileStats) -> Iterable[str]:
-    rows = []
-    entries = [
-        (_label(profile, f), f.calls, f.seconds, f.thunk_seconds()) for f in profile.functions
+    labels = profile.labels()
+    failed = profile.failed
+    rows = [
+        _function_row(label, f.calls, f.failed, f.seconds, f.first[0], f.steady())
+        for label, f in zip(labels, profile.functions)
     ]
-    if len(entries) > 1:
-        entries.append(("all", profile.calls, profile.call_time, profile.local_time))
-    for name, calls, seconds, thunks in entries:
-        around = max(seconds - thunks, 0.0)
-        rows.append((
-            str(calls), time_text(seconds), time_text(_share(seconds, calls)), time_text(thunks),
-            time_text(_share(around, calls)), f"{_share(around, seconds):.1%}", name,
-        ))  # fmt: skip
+    if len(rows) > 1:
+        steady = [f.steady() for f in profile.functions]
+        rows.append(
+            _function_row(
+                "all", profile.calls, failed, profile.call_time,
+                sum(f.first[0] for f in profile.functions),
+                (sum(n for n, _, _ in steady), sum(s for _, s, _ in steady),
+                 sum(t for _, _, t in steady)),
+            )
+        )  # fmt: skip
     yield ""
-    yield "Functions: time in calls, in thunks, and around them (the function's own overhead)"
-    heads = ("calls", "in calls", "per call", "in thunks", "overhead/call", "overhead", "function")
+    yield "Functions: time in calls, in thunks, and around them (the function's own overhead);"
+    yield "columns after the first call are of the calls after it, if there are any"
+    heads = [
+        "calls", "failed", "in calls", "first call", "per call", "in thunks", "overhead/call",
+        "overhead", "function",
+    ]  # fmt: skip
+    if not failed:
+        heads.remove("failed")
+        rows = [row[:1] + row[2:] for row in rows]
     yield from table(heads, rows)
+    if failed:
+        yield f"    ({failed} calls have failed; their time is counted)"
+
+
+def _function_row(
+    label: str, calls: int, failed: int, seconds: float, first: float,
+    steady: tuple[int, float, float],
+) -> tuple[str, ...]:  # fmt: skip
+    n, later, thunks = steady
+    around = max(later - thunks, 0.0)
+    return (
+        str(calls), str(failed), time_text(seconds), time_text(first),
+        time_text(share_of(later, n)), time_text(share_of(thunks, n)),
+        time_text(share_of(around, n)), f"{share_of(around, later):.1%}", label,
+    )  # fmt: skip
 
 
 def _totals(title: str, totals: list[Total], profile: ProfileStats, n: int) -> Iterable[str]:
@@ -127,17 +152,17 @@ def _totals(title: str, totals: list[Total], profile: ProfileStats, n: int) -> I
         ("share", "time", "per call", "calls", "Applys", "impl", "name"),
         [
             (
-                f"{_share(t.seconds, whole):.3f}", time_text(t.seconds),
-                time_text(_share(t.seconds, t.calls)), str(t.calls), str(t.applys),
-                "c" if t.c else "py", _name(t.name),
+                f"{share_of(t.seconds, whole):.3f}", time_text(t.seconds),
+                time_text(share_of(t.seconds, t.calls)), str(t.calls), str(t.applys),
+                "c" if t.c else "py", shortened(t.name),
             )
             for t in totals[:n]
         ],
     )  # fmt: skip
-    yield from _remaining(len(totals) - n, sum(t.seconds for t in totals[n:]))
+    yield from remaining(len(totals) - n, sum(t.seconds for t in totals[n:]))
 
 
-def _remaining(n: int, seconds: float) -> Iterable[str]:
+def remaining(n: int, seconds: float) -> Iterable[str]:
     if n > 0:
         yield f"    ... (remaining {n} rows account for {time_text(seconds)})"
 
@@ -148,44 +173,42 @@ def _compilation(profile: ProfileStats, n: int) -> Iterable[str]:
     yield f"Compilation: {time_text(total)} in all, by phase, pass and rule"
     yield from table(
         ("share", "time", "phase"),
-        [(f"{_share(s, total):.3f}", time_text(s), name) for name, s in profile.phases().items()],
+        [(f"{share_of(s, total):.3f}", time_text(s), name) for name, s in profile.phases().items()],
     )
     passes = sorted(profile.passes().items(), key=lambda item: -item[1].seconds)
     yield from table(
         ("share", "time", "replaced", "pass"),
         [
-            (f"{_share(c.seconds, total):.3f}", time_text(c.seconds), str(c.replacements), name)
+            (f"{share_of(c.seconds, total):.3f}", time_text(c.seconds), str(c.replacements), name)
             for name, c in passes[:n]
         ],
     )
-    yield from _remaining(len(passes) - n, sum(c.seconds for _, c in passes[n:]))
+    yield from remaining(len(passes) - n, sum(c.seconds for _, c in passes[n:]))
     rules = sorted(profile.rules().items(), key=lambda item: -item[1].seconds)
     yield from table(
         ("share", "time", "tried", "replaced", "rule"),
         [
             (
-                f"{_share(c.seconds, total):.3f}", time_text(c.seconds), str(c.calls),
+                f"{share_of(c.seconds, total):.3f}", time_text(c.seconds), str(c.calls),
                 str(c.replacements), f"{phase}: {rule}",
             )
             for (phase, rule), c in rules[:n]
         ],
     )  # fmt: skip
-    yield from _remaining(len(rules) - n, sum(c.seconds for _, c in rules[n:]))
+    yield from remaining(len(rules) - n, sum(c.seconds for _, c in rules[n:]))
 
 
 def _memory(profile: ProfileStats, n: int) -> Iterable[str]:
     rows = []
-    for function in profile.functions:
+    for label, function in zip(profile.labels(), profile.functions):
         memory = memory_of(function)
         rows.append((
             bytes_text(memory.peak), str(memory.peak_at), bytes_text(memory.kept),
-            bytes_text(memory.separate), bytes_text(memory.saved), _label(profile, function),
+            bytes_text(memory.separate), bytes_text(memory.saved), label,
         ))  # fmt: skip
     yield ""
-    yield (
-        "Memory of one call: peak of the Applys' outputs, and what it would be without freeing, "
-        "and without views and work in place either"
-    )
+    yield "Memory of one call: peak of the Applys' outputs, and what it would be without freeing,"
+    yield "and without views and work in place either"
     heads = ("peak", "at Apply", "unfreed", "no reuse", "saved", "function")
     yield from table(heads, rows)
     sized = sorted(profile.applys(), key=lambda pair: -pair[1].output_bytes())
@@ -194,7 +217,7 @@ def _memory(profile: ProfileStats, n: int) -> Iterable[str]:
         [
             (
                 bytes_text(a.output_bytes()), str(a.position),
-                ("in place" if a.destroys else "view") if a.aliases else "-", _name(a.name),
+                ("in place" if a.destroys else "view") if a.aliases else "-", shortened(a.name),
             )
             for _, a in sized[:n]
         ],
@@ -211,77 +234,25 @@ def _remaining_bytes(pairs: Sequence[Any]) -> Iterable[str]:
 def _limits(profile: ProfileStats, n: int) -> Iterable[str]:
     limits = profile.limits
     yield ""
+    yield f"How far from the limit: this machine copies {limits.copy / 1e9:.3g} GB/s and multiplies"
     yield (
-        f"How far from the limit: this machine copies {limits.copy / 1e9:.3g} GB/s and multiplies "
         f"matrices at {limits.gemm64 / 1e9:.3g} GFLOP/s (float64), "
-        f"{limits.gemm32 / 1e9:.3g} (float32)"
+        f"{limits.gemm32 / 1e9:.3g} GFLOP/s (float32)"
     )
     rows = []
     applys = profile.applys()
     total = profile.local_time
     for _, record in applys[:n]:
-        each = _share(record.seconds, record.runs)
+        each = share_of(record.seconds, record.runs)
         dtype = record.dtypes[len(record.inputs)] if record.outputs else ""
-        rate, flops = _share(record.moved(), each), _share(record.flops(), each)
+        rate, flops = share_of(record.moved(), each), share_of(record.flops(), each)
         rows.append((
-            f"{_share(record.seconds, total):.3f}", time_text(each), f"{rate / 1e9:.3g}",
+            f"{share_of(record.seconds, total):.3f}", time_text(each), f"{rate / 1e9:.3g}",
             f"{rate / limits.copy:.0%}", f"{flops / 1e9:.3g}",
-            f"{flops / limits.gemm(dtype):.0%}", str(record.position), _name(record.name),
+            f"{flops / limits.gemm(dtype):.0%}", str(record.position), shortened(record.name),
         ))  # fmt: skip
     heads = ("share", "per run", "GB/s", "of copy", "GFLOP/s", "of gemm", "Apply", "name")
     yield from table(heads, rows)
-    yield from _remaining(len(applys) - n, sum(a.seconds for _, a in applys[n:]))
-    yield "    (over 100% of a copy: the data were in the caches)"
-
-
-def print_diff_summary(
-    first: ProfileStats, second: ProfileStats, n_applys: int, n_ops: int, file: Any
-) -> None:
-    """Print two profiles side by side, in time per call of their functions."""
-    title = "ProfileMode.print_diff_summary()"
-    lines = [title, "-" * len(title), ""]
-    pairs = [
-        ("in calls", first.call_time, second.call_time),
-        ("in thunks", first.local_time, second.local_time),
-    ]
-    rows = [
-        _difference(_share(a, first.calls), _share(b, second.calls), name) for name, a, b in pairs
-    ]
-    rows.append(_difference(first.compile_time, second.compile_time, "compilation"))
-    heads = ("first", "second", "difference", "ratio")
-    lines.append(f"Per call, of {first.calls} and {second.calls} calls")
-    lines += table((*heads, "what"), rows)
-    for title, kind, n in (
-        ("Apply-wise difference, by Op name and occurrence", _by_occurrence, n_applys),
-        ("Op-wise difference", _by_op, n_ops),
-    ):
-        left, right = kind(first), kind(second)
-        names = sorted({**left, **right}, key=lambda k: -abs(left.get(k, 0.0) - right.get(k, 0.0)))
-        lines += ["", title]
-        lines += table(
-            (*heads, "name"),
-            [_difference(left.get(k, 0.0), right.get(k, 0.0), _name(k)) for k in names[:n]],
-        )
-        rest = names[n:]
-        lines += _remaining(len(rest), sum(left.get(k, 0.0) - right.get(k, 0.0) for k in rest))
-    print("\n".join(lines), file=sys.stdout if file is None else file)
-
-
-def _difference(a: float, b: float, name: str) -> tuple[str, ...]:
-    ratio = f"{b / a:.2f}" if a > 0 else "-"
-    return time_text(a), time_text(b), time_text(b - a), ratio, name
-
-
-def _by_op(profile: ProfileStats) -> dict[str, float]:
-    return {t.name: _share(t.seconds, profile.calls) for t in profile.by_op()}
-
-
-def _by_occurrence(profile: ProfileStats) -> dict[str, float]:
-    times: dict[str, float] = {}
-    seen: dict[str, int] = {}
-    for function in profile.functions:
-        for record in function.refresh():
-            count = seen[record.name] = seen.get(record.name, 0) + 1
-            key = record.name if count == 1 else f"{record.name} ({count})"
-            times[key] = _share(record.seconds, profile.calls)
-    return times
+    yield from remaining(len(applys) - n, sum(a.seconds for _, a in applys[n:]))
+    yield "    (over 100% of a copy: the data were in the caches; over 100% of a gemm: the machine"
+    yield "    was busier when the limits were measured)"

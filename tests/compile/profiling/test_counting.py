@@ -249,3 +249,95 @@ def test_memory_counts_freeing_and_work_in_place():
     assert memory.peak == 2 * 8000
     assert memory.separate == 5 * 8000
     assert memory.saved == 3 * 8000
+
+
+def test_a_configured_profile_adds_nothing_to_a_mode_that_profiles_already():
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(options="") + "f([0.0, 1.0])\n"],
+        capture_output=True, text=True, env=_environment("mode=PROFILE_MODE,profile=True"),
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.endswith("%  mine")]
+    assert [row[0] for row in rows] == ["2"]
+
+
+def test_a_profile_asked_for_of_a_function_is_its_profile_in_any_mode(mode):
+    own = ProfileStats()
+    f, a, b = product(mode, 4, profile=own)
+    g, _, _ = product(mode, 4, profile=True)
+    f(a, b)
+    g(a, b)
+    assert f.profile is own
+    assert own.calls == g.profile.calls == 1
+    assert g.profile is not mode.stats
+    assert mode.stats.calls == 2
+    again, _, _ = product(mode, 4, profile=mode)
+    again(a, b)
+    assert again.profile is mode.stats
+    assert mode.stats.calls == 3
+
+
+def test_a_copy_can_be_profiled():
+    f, a, b = product(None, 4)
+    g = f.copy(profile=True)
+    g(a, b)
+    assert f.profile is None
+    assert g.profile.calls == 1
+    own = ProfileStats()
+    h = g.copy(profile=own)
+    h(a, b)
+    assert h.profile is own
+    assert (own.calls, g.profile.calls) == (1, 2)
+
+
+def test_the_time_of_failed_calls_is_counted_and_they_are_counted_apart(mode):
+    f, a, b = product(mode, 4)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="shape"):
+            f(a, b[:2])
+    assert (mode.stats.calls, mode.stats.failed) == (0, 3)
+    spent = mode.stats.call_time
+    assert spent >= mode.local_time
+    assert spent > 0
+    f(a, b)
+    assert (mode.stats.calls, mode.stats.failed) == (1, 3)
+    assert mode.stats.call_time > spent
+    mode.reset()
+    assert (mode.stats.calls, mode.stats.failed, mode.stats.call_time) == (0, 0, 0.0)
+
+
+def test_the_first_call_is_kept_apart(mode):
+    f, a, b = product(mode, 4)
+    f(a, b)
+    record = mode.stats.functions[0]
+    seconds, thunks = record.first
+    assert (seconds, thunks) == (record.seconds, record.thunk_seconds())
+    assert record.steady() == (1, seconds, thunks)
+    for _ in range(4):
+        f(a, b)
+    assert record.first == (seconds, thunks)
+    n, later, inside = record.steady()
+    assert n == 4
+    assert later == pytest.approx(record.seconds - seconds)
+    assert inside == pytest.approx(record.thunk_seconds() - thunks)
+
+
+def test_a_profile_with_an_op_that_cannot_be_pickled_is_pickled_with_its_rates():
+    class Local(kroton.Op):
+        def __init__(self):
+            self.function = lambda x: x + 1
+
+        def make_node(self, x):
+            return kroton.Apply(self, [x], [x.type()])
+
+        def perform(self, node, inputs, output_storage):
+            output_storage[0][0] = self.function(inputs[0])
+
+    x = T.dvector("x")
+    mode = ProfileMode()
+    kroton.function([x], Local()(x), mode=mode)(np.ones(4))
+    again = pickle.loads(pickle.dumps(mode.stats))
+    (_, before), (_, after) = mode.stats.applys()[0], again.applys()[0]
+    assert after.op == before.name
+    assert (after.moved(), after.flops()) == (before.moved(), before.flops()) == (64, 0)

@@ -44,7 +44,13 @@ def test_the_dict_holds_what_was_measured(mode, tmp_path):
 def test_the_trace_has_one_call_in_order(mode, tmp_path):
     mode.write_trace(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    runs = [event for event in events if event["ph"] == "X"]
+    call, *runs = [event for event in events if event["ph"] == "X"]
+    assert (call["name"], call["ts"]) == ("f", 0)
+    assert {e["name"]: e["args"]["name"] for e in events if e["ph"] == "M"} == {
+        "process_name": "Kroton: latest calls", "thread_name": "f",
+    }  # fmt: skip
+    assert runs[0]["ts"] >= 0
+    assert runs[-1]["ts"] + runs[-1]["dur"] <= call["dur"] + 1e-3
     assert [event["args"]["position"] for event in runs] == list(range(len(runs)))
     for before, after in pairwise(runs):
         assert before["dur"] >= 0

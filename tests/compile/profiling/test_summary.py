@@ -84,13 +84,76 @@ def test_a_profile_without_calls_can_be_printed():
     assert "local_time 0 " in text
 
 
+def test_as_many_rows_are_printed_as_asked_for_and_the_rest_counted(mode):
+    n = len(mode.stats.functions[0].applys)
+    text = summary(mode, -1, -1)
+    assert text == summary(mode, 0, 0)
+    assert f"(remaining {n} Apply instances account for 1.00 of the runtime)" in text
+
+
+def test_the_lineages_names_print_the_same(mode):
+    file = io.StringIO()
+    mode.summary(file, 1, 2)
+    assert file.getvalue() == summary(mode, 2, 1)
+    mode.stats.summary(file, n_ops_to_print=1, n_apply_to_print=2)
+    assert file.getvalue() == 2 * summary(mode, 2, 1)
+
+
+def test_failed_calls_are_told_of(mode):
+    assert "failed" not in summary(mode)
+    x = T.dvector("x")
+    f = kroton.function([x], x + np.ones(3), mode=mode, name="adds")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="shape"):
+            f(np.ones(2))
+    assert "(2 calls have failed; their time is counted)" in summary(mode)
+    assert re.search(r"^ +0 +2 .*  adds$", summary(mode), re.M)
+
+
+def test_functions_of_one_name_are_told_apart(mode):
+    x = T.dvector("x")
+    for k in range(2):
+        kroton.function([x], x + k, mode=mode, name="same")([0.0])
+    assert mode.stats.labels() == ["function 0", "same (1)", "same (2)"]
+    text = summary(mode)
+    assert "  in same (1)\n" in text
+    assert "  same (2)\n" in text
+
+
+def difference(first, second, *args):
+    file = io.StringIO()
+    first.print_diff_summary(second, *args, file=file)
+    return file.getvalue()
+
+
 def test_two_profiles_can_be_compared(mode):
     other = kroton.ProfileMode()
     x = T.dvector("x")
     kroton.function([x], T.exp(x), mode=other)([1.0])
-    file = io.StringIO()
-    mode.print_diff_summary(other, file=file)
-    text = file.getvalue()
+    text = difference(mode, other)
     assert text.startswith("ProfileMode.print_diff_summary()\n")
     assert "of 3 and 1 calls" in text
     assert "Elemwise{exp}" in text
+
+
+def test_a_profile_is_compared_with_a_profile_only(mode):
+    with pytest.raises(TypeError, match="a ProfileMode or a ProfileStats, not with None"):
+        mode.print_diff_summary(None)
+
+
+def test_what_other_functions_of_a_profile_do_makes_no_difference():
+    x = T.dvector("x")
+    modes = [kroton.ProfileMode(), kroton.ProfileMode(linker="py")]
+    for mode in modes:
+        kroton.function([x], T.exp(x), mode=mode, name="train")([1.0])
+    score = kroton.function([x], T.exp(x), mode=modes[1], name="score")
+    for _ in range(100):
+        score([1.0])
+    train = [mode.stats.functions[0] for mode in modes]
+    # As if both had been timed alike.
+    modes[1].stats.functions[0].timings = train[0].timings
+    for title in ("Apply-wise", "Op-wise"):
+        text = difference(*modes).partition(title)[2].partition("\n\n")[0]
+        (row,) = [line.split() for line in text.splitlines() if line.endswith("in train")]
+        assert row[6] == "1.00", row
+        assert row[7:10] == ["c", "->", "py"]
