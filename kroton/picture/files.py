@@ -25,8 +25,8 @@ def write_page(path: Any, title: str, data: dict[str, Any]) -> None:
     """Write one HTML file with `data` in it: `graphs` (of `Scene.as_dict`), `tables`, `facts`."""
     room = files("kroton.picture")
     text = (room / "page.html").read_text("utf-8")
-    # "</script>" inside of a string would end the script.
-    payload = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    # "</script>" inside of a string would end the script, "<!--" hide its end.
+    payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     text = text.replace("__TITLE__", html.escape(title))
     for mark, content in (
         ("/*STYLE*/", (room / "page.css").read_text("utf-8")),

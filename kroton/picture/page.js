@@ -19,7 +19,10 @@ const FORMAT = {
   share: (x) => `${(100 * x).toFixed(1)} %`,
   int: (n) => String(n),
   text: (s) => String(s),
+  source: (s) => s.slice(Math.max(s.lastIndexOf("/"), s.lastIndexOf("\\")) + 1),
 };
+const isText = (column) => column.kind === "text" || column.kind === "source";
+const collator = new Intl.Collator();
 function shown(value) {
   if (Array.isArray(value)) return value.map(shown).join("\n");
   if (value !== null && typeof value === "object") {
@@ -48,6 +51,9 @@ function html(name, text, parent, className) {
 
 // ---- the picture -----------------------------------------------------------------------
 
+const hint = html("p", data.tables.length
+  ? "Click an Apply to see its types, shapes, rates and source line."
+  : "Click an Apply to see its types and source line.", undefined, "hint");
 let graph = null;          // the one that is shown
 let drawn = [];            // its nodes' elements
 let lines = [];            // its edges' elements
@@ -57,6 +63,8 @@ let view = { x: 0, y: 0, scale: 1 };
 
 function place() {
   $("scene").setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
+  // From afar names cannot be read, and lines as thin as the scale makes them not be seen.
+  $("scene").classList.toggle("far", view.scale < 0.2);
 }
 function zoom(factor, cx, cy) {
   const scale = Math.min(6, Math.max(0.01, view.scale * factor));
@@ -66,15 +74,25 @@ function zoom(factor, cx, cy) {
   view.scale = scale;
   place();
 }
+const READABLE = 0.35;
 function fit() {
   const box = $("picture").getBoundingClientRect();
   const scale = Math.min(box.width / graph.width, box.height / graph.height, 1.4) * 0.97;
-  // A long graph that would be unreadable as a whole is opened at its top, at its full width.
-  const readable = Math.max(scale, Math.min(0.35, box.width / graph.width));
-  view.scale = readable;
-  view.x = (box.width - graph.width * readable) / 2;
-  view.y = readable > scale ? 8 : (box.height - graph.height * readable) / 2;
+  if (scale >= READABLE || !graph.nodes.length) { overview(); return; }
+  // A graph that would be unreadable as a whole is opened at its hottest Apply, or at its top.
+  let hottest = 0;
+  graph.nodes.forEach((node, k) => { if (node.weight > graph.nodes[hottest].weight) hottest = k; });
+  const { x, y } = graph.nodes[hottest];
+  view.scale = READABLE;
+  view.x = within(box.width, graph.width, x);
+  view.y = within(box.height, graph.height, y);
   place();
+}
+// Where the picture starts if `at` is to be in the middle, without more margin than there must be.
+function within(room, size, at) {
+  const whole = size * view.scale;
+  if (whole <= room) return (room - whole) / 2;
+  return Math.min(8, Math.max(room - whole - 8, room / 2 - at * view.scale));
 }
 function overview() {
   const box = $("picture").getBoundingClientRect();
@@ -103,6 +121,7 @@ function curve(points) {
 function draw(which) {
   graph = data.graphs[which];
   picked = -1;
+  $("details").replaceChildren(hint);
   $("edges").replaceChildren();
   $("nodes").replaceChildren();
   lines = graph.edges.map((edge) => {
@@ -184,6 +203,7 @@ function timeline() {
 
 let current = 0;
 const sorting = data.tables.map(() => null);
+const elements = new Map(); // row -> its element, once it has been shown
 const FEW = 200;           // rows that are shown until somebody asks for all
 let all = false;
 
@@ -192,7 +212,7 @@ function table() {
   const words = $("search").value.trim().toLowerCase();
   let chosen = rows;
   if (words) {
-    const texts = columns.map((c, k) => c.kind === "text" ? k : -1).filter((k) => k >= 0);
+    const texts = columns.map((c, k) => isText(c) ? k : -1).filter((k) => k >= 0);
     chosen = rows.filter((row) => texts.some((k) => String(row[k]).toLowerCase().includes(words)));
   }
   const by = sorting[current];
@@ -200,46 +220,49 @@ function table() {
     const { column, up } = by, sign = up ? 1 : -1;
     chosen = [...chosen].sort((a, b) => {
       const p = a[column], q = b[column];
-      return sign * (typeof p === "number" ? p - q : String(p).localeCompare(String(q)));
+      return sign * (typeof p === "number" ? p - q : collator.compare(p, q));
     });
   }
   const element = html("table");
   const head = html("tr", undefined, html("thead", undefined, element));
   columns.forEach((c, k) => {
-    const cell = html("th", c.name, head, c.kind === "text" ? "text" : "");
+    const cell = html("th", c.name, head, isText(c) ? "text" : "");
     if (by && by.column === k) cell.classList.add(by.up ? "up" : "down");
     cell.addEventListener("click", () => {
       const before = sorting[current];
-      const up = before && before.column === k ? !before.up : c.kind === "text";
+      const up = before && before.column === k ? !before.up : isText(c);
       sorting[current] = { column: k, up };
       table();
     });
   });
   const body = html("tbody", undefined, element);
   const at = columns.findIndex((c) => c.name === "Apply");
-  const of = columns.findIndex((c) => c.name === "function");
+  const of = columns.length;    // a row of an Apply ends with the number of its graph
   const count = chosen.length;
   if (!all && count > FEW) {
     const few = chosen.slice(0, FEW);
     // The row of what has been picked is always there.
     if (at >= 0 && picked >= 0) {
-      few.push(...chosen.slice(FEW).filter((row) => row[at] === picked && row[of] === graph.name));
+      few.push(...chosen.slice(FEW).filter((row) => row[at] === picked && data.graphs[row[of]] === graph));
     }
     chosen = few;
   }
   for (const row of chosen) {
+    const before = elements.get(row);
+    if (before) { body.appendChild(before); continue; }
     const line = html("tr", undefined, body, "row");
+    elements.set(row, line);
     columns.forEach((c, k) => {
       const cell = html("td", FORMAT[c.kind](row[k]), line, c.kind);
-      if (c.kind === "text") cell.title = row[k];
+      if (isText(c)) cell.title = row[k];
       if (c.kind === "share") cell.style.setProperty("--part", `${Math.min(100, 100 * row[k])}%`);
     });
     if (at >= 0 && data.graphs.length) {
       line.dataset.position = row[at];
       line.dataset.graph = row[of];
       line.addEventListener("click", () => {
-        const which = data.graphs.findIndex((g) => g.name === row[of]);
-        if (which >= 0 && data.graphs[which] !== graph) { $("graphs").value = which; draw(which); }
+        if (data.graphs[row[of]] !== graph) { $("graphs").value = row[of]; draw(row[of]); }
+        show();
         pick(row[at], true);
       });
     }
@@ -252,12 +275,18 @@ function table() {
   }
   markRow();
 }
+function show() {
+  const box = $("drawing").getBoundingClientRect();
+  if (box.top < 0 || box.bottom > window.innerHeight) {
+    document.querySelector("main").scrollIntoView({ block: "start" });
+  }
+}
 function markRow() {
   for (const row of document.querySelectorAll("tr.picked")) row.classList.remove("picked");
   if (picked < 0 || graph.nodes[picked].kind !== "apply") return true;
   let marked = false;
   for (const row of document.querySelectorAll(`tr[data-position="${picked}"]`)) {
-    if (row.dataset.graph === graph.name) { row.classList.add("picked"); marked = true; }
+    if (data.graphs[row.dataset.graph] === graph) { row.classList.add("picked"); marked = true; }
   }
   return marked;
 }
