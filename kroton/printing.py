@@ -416,20 +416,31 @@ class Print(Identity):
 
 
 def pydotprint(
-    fct: Any, outfile: Any = "kroton_graph.svg", format: str | None = None,
+    fct: Any, outfile: Any = None, compact: bool = True, format: str | None = None,
+    with_ids: bool = False, max_label_size: int = 34, var_with_name_simple: bool = True,
     print_output_file: bool = True,
 ) -> None:  # fmt: skip
     """Write a picture of a graph.
+
+    The lineage's keywords that choose colours, or have no meaning here, are not taken.
 
     Parameters
     ----------
     fct : compiled function, FunctionGraph, Variable, Apply, or a list of Variables and Applys
     outfile : path
-        The file to write. What it is follows from its name: `.svg`, `.html` (the page of
-        `kroton.d3viz.d3viz`) and `.dot` need nothing else; `.png`, `.pdf` and the rest of what
-        Graphviz renders need its program `dot`.
+        The file to write, "kroton_graph.svg" by default. What it is follows from its name:
+        `.svg`, `.html` (the page of `kroton.d3viz.d3viz`) and `.dot` need nothing else; `.png`,
+        `.pdf` and the rest of what Graphviz renders need its program `dot`.
+    compact : bool
+        The lineage's: intermediate Variables are not drawn. Here they never are.
     format : str, optional
         Decides instead of the name.
+    with_ids : bool
+        Begin the labels of Applys with their positions in the order of execution.
+    max_label_size : int
+        Longer labels are cut.
+    var_with_name_simple : bool
+        Whether Variables are drawn with their names alone, or with their types as well.
     print_output_file : bool
         Say where the picture is.
 
@@ -437,17 +448,27 @@ def pydotprint(
     ------
     RuntimeError
         If the format needs Graphviz and there is none.
+    ValueError
+        If `compact` is False.
     """
-    from kroton.picture import scene_of, write_dot, write_svg
+    from kroton.picture import scene_of, write_dot, write_page, write_svg
 
+    if not compact:
+        raise ValueError("compact=False is not supported: intermediate Variables are not drawn")
+    outfile = "kroton_graph.svg" if outfile is None else outfile
+    scene = scene_of(fct)
+    for node in scene.nodes:
+        node.longest = max_label_size
+        if with_ids and node.kind == "apply":
+            node.label = f"{node.position} {node.label}"
+        elif not var_with_name_simple and "type" in node.details:
+            node.label = f"{node.label}: {node.details['type']}"
     chosen = format or os.path.splitext(str(outfile))[1].lstrip(".") or "svg"
     if chosen in ("html", "htm"):
-        from kroton.d3viz import d3viz
-
-        d3viz(fct, outfile)
+        write_page(outfile, scene.name, {"graphs": [scene.as_dict()], "tables": [], "facts": []})
     elif chosen == "svg":
-        write_svg(outfile, scene_of(fct))
+        write_svg(outfile, scene)
     else:
-        write_dot(outfile, scene_of(fct), chosen)
+        write_dot(outfile, scene, chosen)
     if print_output_file:
         print(f"The output file is available at {outfile}")

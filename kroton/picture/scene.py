@@ -11,7 +11,6 @@ from kroton.graph.traversal import toposort
 from kroton.picture.layout import Layout, layered
 
 _CHARACTER = 6.6
-_LONGEST = 34
 
 
 @dataclass
@@ -30,10 +29,14 @@ class Node:
     weight: float = 0.0
     """Between 0 and 1: how large and how hot it is drawn."""
 
+    longest: int = 34
+    """Characters of the label that are drawn."""
+
     @property
     def text(self) -> str:
         """The label as it is drawn."""
-        return self.label if len(self.label) <= _LONGEST else self.label[: _LONGEST - 1] + "…"
+        n = max(self.longest, 1)
+        return self.label if len(self.label) <= n else self.label[: n - 1] + "…"
 
     @property
     def size(self) -> tuple[float, float]:

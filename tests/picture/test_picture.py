@@ -114,3 +114,37 @@ def test_png_says_that_it_needs_graphviz(function, tmp_path, monkeypatch):
 def test_png_is_rendered_by_graphviz(function, tmp_path):
     kroton.printing.pydotprint(function, tmp_path / "f.png", print_output_file=False)
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def labels(path):
+    root = ElementTree.parse(path).getroot()
+    return [text.text for text in root.findall(".//{http://www.w3.org/2000/svg}text")]
+
+
+def test_the_lineages_keywords_of_pydotprint_change_the_labels(function, tmp_path):
+    path = tmp_path / "f.svg"
+
+    def drawn(**options):
+        kroton.printing.pydotprint(function, path, print_output_file=False, **options)
+        return labels(path)
+
+    plain = drawn(compact=True)
+    assert "w" in plain
+    order = function.maker.linked.order
+    numbered = drawn(with_ids=True, max_label_size=1000)
+    assert {f"{k} {node.op}" for k, node in enumerate(order)} <= set(numbered)
+    typed = drawn(var_with_name_simple=False, max_label_size=1000)
+    assert any(text.startswith("w: TensorType(float64") for text in typed)
+    assert max(map(len, drawn(max_label_size=5))) == 5
+    with pytest.raises(ValueError, match="compact=False"):
+        drawn(compact=False)
+
+
+def test_pictures_are_found_where_the_lineage_has_them(function, tmp_path):
+    from kroton.d3viz.d3viz import d3viz, d3write
+
+    assert kroton.d3viz.d3viz is d3viz
+    d3viz(function, tmp_path / "f.html", copy_deps=False)
+    assert "<!DOCTYPE html>" in (tmp_path / "f.html").read_text()
+    d3write(function, tmp_path / "f.dot")
+    assert (tmp_path / "f.dot").read_text().startswith("digraph {")
