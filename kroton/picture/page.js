@@ -6,16 +6,16 @@ const FILL = { input: "#d9ead3", shared: "#cfe2f3", constant: "#eeeeee", output:
 
 // ---- numbers as text -------------------------------------------------------------------
 
-function scaled(value, step, units) {
+function scaled(value, step, units, digits = 4) {
   let k = 0;
   while (Math.abs(value) >= step && k < units.length - 1) { value /= step; k++; }
-  return `${Number(value.toPrecision(4))} ${units[k]}`;
+  return `${Number(value.toPrecision(digits))} ${units[k]}`;
 }
 const FORMAT = {
   time: (s) => s === 0 ? "0" : scaled(s * 1e9, 1000, ["ns", "us", "ms", "s"]),
   bytes: (n) => scaled(n, 1024, ["B", "KiB", "MiB", "GiB"]),
-  rate: (n) => n === 0 ? "-" : `${(n / 1e9).toPrecision(3)} GB/s`,
-  flops: (n) => n === 0 ? "-" : `${(n / 1e9).toPrecision(3)} GFLOP/s`,
+  rate: (n) => n === 0 ? "-" : scaled(n, 1000, ["B/s", "kB/s", "MB/s", "GB/s"], 3),
+  flops: (n) => n === 0 ? "-" : scaled(n, 1000, ["FLOP/s", "kFLOP/s", "MFLOP/s", "GFLOP/s"], 3),
   share: (x) => `${(100 * x).toFixed(1)} %`,
   int: (n) => String(n),
   text: (s) => String(s),
@@ -74,11 +74,12 @@ function zoom(factor, cx, cy) {
   view.scale = scale;
   place();
 }
-const READABLE = 0.35;
+const SMALLEST = 0.35;       // below it names cannot be read
+const READABLE = 0.7;
 function fit() {
   const box = $("picture").getBoundingClientRect();
   const scale = Math.min(box.width / graph.width, box.height / graph.height, 1.4) * 0.97;
-  if (scale >= READABLE || !graph.nodes.length) { overview(); return; }
+  if (scale >= SMALLEST || !graph.nodes.length) { overview(); return; }
   // A graph that would be unreadable as a whole is opened at its hottest Apply, or at its top.
   let hottest = 0;
   graph.nodes.forEach((node, k) => { if (node.weight > graph.nodes[hottest].weight) hottest = k; });
@@ -135,6 +136,7 @@ function draw(which) {
     const group = make("g", { class: `node ${node.kind}`, "data-node": k }, $("nodes"));
     if (node.impl === "py") group.classList.add("py");
     const applied = node.kind === "apply";
+    if (applied && node.weight > 0.25) group.classList.add("hot");
     make("rect", {
       x: node.x - node.w / 2, y: node.y - node.h / 2, width: node.w, height: node.h,
       rx: applied ? 4 : node.h / 2, fill: applied ? heat(node.weight) : FILL[node.kind],

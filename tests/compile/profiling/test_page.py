@@ -183,3 +183,107 @@ def test_names_with_markup_are_shown_as_they_are(browser, tmp_path):
     texts = [element.text for element in find(browser, "#nodes text")]
     assert "</script><b>x" in texts
     no_errors(browser)
+
+
+@pytest.mark.parametrize("name", ["<!--<script>", "]]><script>alert(1)</script>", "a < b && c"])
+def test_no_name_can_end_or_hide_the_script(browser, tmp_path, name):
+    mode = kroton.ProfileMode()
+    f = kroton.function([T.dvector(name)], kroton.shared(0.0, name=name) + 1, mode=mode,
+                        on_unused_input="ignore", name=name)  # fmt: skip
+    f([1.0])
+    mode.write_html(tmp_path / "x.html")
+    browser.get((tmp_path / "x.html").as_uri())
+    assert browser.execute_script("return document.body.dataset.ready") == "yes"
+    assert name in [element.text for element in find(browser, "#nodes text")]
+    no_errors(browser)
+
+
+def same_names(browser, tmp_path):
+    """A page of two functions of one name, in Python and compiled, and many rows."""
+    x = T.dvector("x")
+    mode = kroton.ProfileMode()
+    for k, chosen in enumerate([mode, mode.clone(linker="py")]):
+        out = x
+        for _ in range(40):
+            out = T.tanh(out) if k else T.exp(-out)
+        f = kroton.function([x], out, mode=chosen.excluding("fusion"), name="same")
+        f([1.0])
+    mode.write_html(tmp_path / "same.html")
+    browser.get((tmp_path / "same.html").as_uri())
+
+
+def test_functions_of_one_name_are_not_confused(browser, tmp_path):
+    same_names(browser, tmp_path)
+    assert [o.text for o in find(browser, "#graphs option")] == ["same (1)", "same (2)"]
+    for k in (1, 0):
+        row = find(browser, f'#tables tr[data-graph="{k}"][data-position="30"]')[0]
+        operation = row.find_element("css selector", "td:nth-child(6)").text
+        row.click()
+        assert browser.find_element("css selector", "#details h2").text == operation
+        assert browser.find_element("id", "graphs").get_property("value") == str(k)
+        assert [r.get_attribute("data-graph") for r in find(browser, "tr.picked")] == [str(k)]
+    no_errors(browser)
+
+
+def test_a_click_on_a_row_far_down_shows_its_node(browser, tmp_path):
+    same_names(browser, tmp_path)
+    row = find(browser, "#tables tbody tr")[-1]
+    browser.execute_script("arguments[0].scrollIntoView()", row)
+    row.click()
+    top, bottom, height = browser.execute_script(
+        "const box = document.querySelector('.node.picked').getBoundingClientRect();"
+        "return [box.top, box.bottom, window.innerHeight]"
+    )
+    assert 0 <= top < bottom <= height
+
+
+def test_another_function_begins_without_the_details_of_the_one_before(browser, tmp_path):
+    same_names(browser, tmp_path)
+    find(browser, "#tables tbody tr")[0].click()
+    assert "Apply" in browser.find_element("id", "details").text
+    chosen = browser.find_element("id", "graphs").get_property("value")
+    find(browser, f'#graphs option:not([value="{chosen}"])')[0].click()
+    details = browser.find_element("id", "details").text
+    assert details == "Click an Apply to see its types, shapes, rates and source line."
+    assert find(browser, "tr.picked") == []
+
+
+def test_what_runs_in_python_is_dashed_also_when_picked(browser, tmp_path):
+    same_names(browser, tmp_path)
+    find(browser, '#tables tr[data-graph="1"]')[0].click()
+    style = "return getComputedStyle(document.querySelector('.node.picked rect')).strokeDasharray"
+    assert browser.execute_script(style) != "none"
+
+
+def test_a_wide_graph_opens_legible_at_its_hottest_apply(browser, tmp_path):
+    v = T.dvector("v")
+    mode = kroton.ProfileMode().excluding("fusion")
+    f = kroton.function([v], [T.exp(v * (i + 2)) for i in range(1000)], mode=mode, name="wide")
+    f(np.linspace(0, 1, 6))
+    mode.write_html(tmp_path / "wide.html")
+    browser.get((tmp_path / "wide.html").as_uri())
+    assert browser.execute_script("return view.scale") >= 0.35
+    apart = (
+        "const a = document.querySelector(selector).getBoundingClientRect();"
+        "const b = document.getElementById('picture').getBoundingClientRect();"
+        "return [a.left >= b.left, a.right <= b.right, a.top >= b.top, a.bottom <= b.bottom]"
+    )
+    position = browser.execute_script("return data.tables[0].rows[0][4]")
+    selector = f'.node[data-node="{position}"]'
+    assert all(browser.execute_script(apart.replace("selector", f"'{selector}'")))
+    browser.find_element("id", "fit").click()
+    stroke = browser.execute_script(
+        "const s = getComputedStyle(document.querySelector('.node.apply:not(.hot) rect'));"
+        "return [s.strokeWidth, s.vectorEffect]"
+    )
+    assert stroke == ["1px", "non-scaling-stroke"]
+    no_errors(browser)
+
+
+def test_tables_of_compilation_begin_with_what_took_longest(browser, tmp_path):
+    same_names(browser, tmp_path)
+    tables = browser.execute_script("return data.tables")
+    for title, column in (("Phases", 1), ("Passes", 1), ("Rules", 2)):
+        (rows,) = [t["rows"] for t in tables if t["title"] == title]
+        times = [row[column] for row in rows]
+        assert times == sorted(times, reverse=True)
