@@ -58,7 +58,9 @@ class Training:
         return self.accuracies[-1]
 
 
-def arguments(description: str, epochs: int, output: str) -> argparse.ArgumentParser:
+def arguments(
+    description: str, epochs: int, output: str, mode: str | None = None
+) -> argparse.ArgumentParser:
     """The command line of an example.
 
     Parameters
@@ -69,9 +71,15 @@ def arguments(description: str, epochs: int, output: str) -> argparse.ArgumentPa
         The default of --epochs.
     output : str
         The default of --output.
+    mode : str, optional
+        The default of --mode: config.mode if it is not given.
     """
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
-    parser.add_argument("--mode", help="such as FAST_RUN or FAST_COMPILE (default: config.mode)")
+    parser.add_argument(
+        "--mode",
+        default=mode,
+        help=f"such as FAST_RUN or FAST_COMPILE (default: {mode or 'config.mode'})",
+    )
     parser.add_argument("--linker", help="py, c, c|py or c&py (default: the mode's)")
     parser.add_argument("--epochs", type=int, default=epochs, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the weights")

@@ -130,8 +130,9 @@ def load(name: str, dtype: str, seed: int) -> tuple[np.ndarray, ...]:
 
 def main(argv: Sequence[str] | None = None) -> Training:
     """Train as the command line `argv` says; print, draw and return what came of it."""
-    parser = digits.arguments(__doc__ or "", epochs=300, output="regression.png")
-    parser.set_defaults(mode="PROFILE_MODE")
+    parser = digits.arguments(
+        __doc__ or "", epochs=300, output="regression.png", mode="PROFILE_MODE"
+    )
     parser.add_argument("--data", choices=sorted(DATA), default="diabetes")
     parser.add_argument("--penalty", choices=("none", "ridge", "lasso"), default="ridge")
     parser.add_argument("--strength", type=float, default=0.01, help="of the penalty")
