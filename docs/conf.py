@@ -18,6 +18,8 @@ version = release = kroton.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme = "furo"
 html_title = f"Kroton {version}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 exclude_patterns = ["_build"]
 default_role = "code"
 autodoc_member_order = "bysource"

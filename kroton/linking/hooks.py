@@ -17,7 +17,8 @@ class Hook:
     """Watches the functions compiled under a mode. Override what is of interest.
 
     A mode without hooks runs a loop that knows nothing of them. What a hook raises ends the
-    compilation or the call; shared variables then keep their values.
+    compilation or the call. Shared variables then keep their values, except where
+    `call_finished` raises: the call has succeeded by then, and its updates stay.
 
     A hook that only wants to know times and shapes sets `needs_values` to False. If all hooks
     of a mode do, nothing is called around an Apply and nothing is copied: the Program counts into

@@ -10,6 +10,8 @@ from kroton.compile.profiling.memory import memory_of
 from kroton.compile.profiling.stats import ProfileStats, Total
 
 _WIDTH = 60
+_LINE = 100
+"""The characters of a line, where that leaves enough for a name."""
 
 
 def shortened(text: str, width: int = _WIDTH) -> str:
@@ -38,13 +40,14 @@ def bytes_text(n: float) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table: columns aligned at the right, the last at the left."""
+    """Lines of a table: columns aligned at the right, the last at the left and cut to fit."""
     cells = [list(heads), *[list(row) for row in rows]]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(heads))]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(heads) - 1)]
+    room = max(_LINE - 4 - sum(w + 2 for w in widths), 30)
     return [
         "    "
         + "  ".join(
-            [cell.rjust(w) for cell, w in zip(row[:-1], widths)] + [row[-1]]
+            [cell.rjust(w) for cell, w in zip(row, widths)] + [shortened(row[-1], room)]
         )
         for row in cells
     ]  # fmt: skip
@@ -120,7 +123,7 @@ def _functions(profile: ProfileStats) -> Iterable[str]:
     yield "Functions: time in calls, in thunks, and around them (the function's own overhead);"
     yield "columns after the first call are of the calls after it, if there are any"
     heads = [
-        "calls", "failed", "in calls", "first call", "per call", "in thunks", "overhead/call",
+        "calls", "failed", "in calls", "first call", "per call", "thunks/call", "overhead/call",
         "overhead", "function",
     ]  # fmt: skip
     if not failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,3 +158,22 @@ def test_what_other_functions_of_a_profile_do_makes_no_difference():
         (row,) = [line.split() for line in text.splitlines() if line.endswith("in train")]
         assert row[6] == "1.00", row
         assert row[7:10] == ["c", "->", "py"]
+
+
+def test_the_summary_that_the_manual_shows_has_the_tables_that_are_printed(mode):
+    shown = (Path(__file__).parents[3] / "docs" / "profile_of_a_step.txt").read_text()
+    heads = re.compile(r"^ +(?:share|calls|peak|output) .*$|^\S[^0-9(]*", re.M)
+
+    def structure(text):
+        return [" ".join(head.split()) for head in heads.findall(text)]
+
+    assert structure(shown) == structure(summary(mode))
+    assert max(map(len, shown.splitlines()[5:])) <= 100
+
+
+def test_names_are_cut_so_that_lines_have_a_hundred_characters(mode):
+    x = T.dvectors(12)
+    f = kroton.function(x, T.exp(sum(v * k for k, v in enumerate(x))), mode=mode, name="n" * 200)
+    f(*[np.ones(2)] * 12)
+    tables = summary(mode).partition("Class-wise")[2]
+    assert max(map(len, tables.splitlines())) <= 100
