@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import subprocess
 from importlib.resources import files
 from pathlib import Path
@@ -27,13 +28,15 @@ def write_page(path: Any, title: str, data: dict[str, Any]) -> None:
     text = (room / "page.html").read_text("utf-8")
     # "</script>" inside of a string would end the script, "<!--" hide its end.
     payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    text = text.replace("__TITLE__", html.escape(title))
-    for mark, content in (
-        ("/*STYLE*/", (room / "page.css").read_text("utf-8")),
-        ("/*SCRIPT*/", (room / "page.js").read_text("utf-8")),
-        ("__DATA__", payload),
-    ):
-        text = text.replace(mark, content, 1)
+    contents = {
+        "__TITLE__": html.escape(title),
+        "/*STYLE*/": (room / "page.css").read_text("utf-8"),
+        "/*SCRIPT*/": (room / "page.js").read_text("utf-8"),
+        "__DATA__": payload,
+    }
+    # At once: what has been put in may look like a mark.
+    marks = re.compile("|".join(map(re.escape, contents)))
+    text = marks.sub(lambda found: contents[found[0]], text)
     Path(path).write_text(text, "utf-8")
 
 

@@ -185,7 +185,9 @@ def test_names_with_markup_are_shown_as_they_are(browser, tmp_path):
     no_errors(browser)
 
 
-@pytest.mark.parametrize("name", ["<!--<script>", "]]><script>alert(1)</script>", "a < b && c"])
+@pytest.mark.parametrize(
+    "name", ["<!--<script>", "]]><script>alert(1)</script>", "a < b && c", "__DATA__"]
+)
 def test_no_name_can_end_or_hide_the_script(browser, tmp_path, name):
     mode = kroton.ProfileMode()
     f = kroton.function([T.dvector(name)], kroton.shared(0.0, name=name) + 1, mode=mode,
