@@ -200,10 +200,12 @@ EXAMPLES: dict[str, Example] = {
     "p - p * sigmoid(x) -> p * sigmoid(-x)": Example(
         lambda x_n, y_n: _less_its_part(y_n, T.nnet.sigmoid(x_n))
     ),
+    "function_less_constant": Example(lambda x_n, y_n: 2 * T.exp(x_n) + y_n - 2),
     "x * log(x) -> 0 at 0": Example(lambda p_n: p_n * T.log(p_n)),
     "log(1 - exp(x))": Example(lambda p_n: T.log(1 - T.exp(-p_n))),
     "log(erfc(x))": Example(lambda x_n: T.log(T.erfc(x_n))),
-    "exp(-x**2) / erfc(x)": Example(lambda x_n: T.exp(-(x_n**2)) / T.erfc(x_n)),
+    "log_of_product": Example(lambda x_n, p_n: T.log(T.exp(x_n) * p_n * T.sigmoid(x_n))),
+    "log_of_exponentials": Example(lambda x_n, y_n: T.log(2 * T.exp(x_n) + 3 * T.exp(y_n) + 1)),
     "log(softmax(x)[i]) -> logsoftmax(x)[i]": Example(
         lambda x_mn: T.log(T.nnet.softmax(x_mn)[:, 0])
     ),

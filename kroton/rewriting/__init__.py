@@ -50,6 +50,7 @@ for _table in (
     "factors",
     "logistic",
     "sums",
+    "complements",
     "increments",
     "idle",
     "textbook",

@@ -40,6 +40,7 @@ from kroton.rewriting.pattern import (
     or_,
     reciprocal,
     sgn,
+    sigmoid,
     sqr,
     sqrt,
     switch,
@@ -135,6 +136,7 @@ rule(invert(invert(x.discrete)), x)
 rule(and_(x.discrete, x), x)
 rule(or_(x.discrete, x), x)
 rule(abs(exp(x.float)), exp(x))
+rule(abs(sigmoid(x.float)), sigmoid(x))
 rule(abs(sqr(x.float)), sqr(x))
 rule(x.float / abs(x), sgn(x))
 rule(abs(x.float) / x, sgn(x))

@@ -6,6 +6,7 @@ underflow one by one where the whole does not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.exponentials import share_of
 from kroton.rewriting.gathering import product_is_safe
 from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.pattern import elemwise_of
@@ -28,9 +30,14 @@ T: Any = kroton.tensor
 _LIMIT = 24
 """Products of more factors are left alone, so that long chains cost no more than short ones."""
 
+_OPENED = (2, 3, 4, 5, 6)
+"""Exponents of powers that cancel factor by factor."""
+_CANCELLING = frozenset(("add", "sub", "exp", "expm1", "sigmoid", "erfc", "cosh", "sinh"))
+"""What makes the bases of these powers."""
+
 _pow = elemwise_of("pow")
-_add, _sub, _mul, _div, _neg, _reciprocal, _sigmoid = (
-    elemwise_of(name) for name in ("add", "sub", "mul", "true_div", "neg", "reciprocal", "sigmoid")
+_add, _mul, _div, _neg, _reciprocal, _sigmoid = (
+    elemwise_of(name) for name in ("add", "mul", "true_div", "neg", "reciprocal", "sigmoid")
 )
 
 
@@ -136,7 +143,7 @@ def _sigmoid_of(z: Any, negated: bool) -> Any:
 
 def reduced(product: Product) -> Product:
     """The product without factors that cancel, exp(z) / (1 + exp(z)) being sigmoid(z)."""
-    above, below = list(product.above), list(product.below)
+    above, below = _opened(product.above), _opened(product.below)
     restore: dict[Any, Any] = {}
     # 1 + exp(z) is 1 / sigmoid(-z).
     for source, target in ((above, below), (below, above)):
@@ -147,41 +154,140 @@ def reduced(product: Product) -> Product:
                 s = _same(_sigmoid_of(z, True), [*above, *below, *restore])
                 restore[s] = v
                 target.append(s)
-    stabilized = False
-    for e in [v for v in above if scalar_name(v) == "exp"]:
-        (z,) = e.owner.inputs
-        s = _same(_sigmoid_of(z, True), above)
-        if s in above:
-            above.remove(s)
-            above[above.index(e)] = _same(_sigmoid_of(z, False), [*above, *below])
-            stabilized = True
-            continue
-        for total in below:
-            other = _other_exponential(total, e)
-            quotient = softmax_for(z, total) if other is None else _sigmoid(_sub(z, other))
-            if quotient is not None:
-                below.remove(total)
-                above[above.index(e)] = quotient
-                stabilized = True
-                break
+    stabilized = _without_exponentials(above, below)
     for v in list(above):
         twin = _same(v, below)
         if twin in below and not _is_of_integers(v):
             above.remove(v)
             below.remove(twin)
+    stabilized = _quotients(above, below) or stabilized
     for bound in [v for v in below if scalar_name(v) == "maximum"]:
         n = _bounded_extent(bound)
         if n in above:
             above[above.index(n)] = T.minimum(n, constant(1, dtype=n.type.dtype))
             below.remove(bound)
-    above, below = _powers(above, below)
     # 1 / (1 + exp(z)) stays sigmoid(-z); 1 + exp(z) is written as it was.
     stabilized = stabilized or any(v in restore for v in above)
     for v in list(below):
         if v in restore:
             below.remove(v)
             above.append(restore[v])
+    if any(power_of(v)[0] is not v for v in [*product.above, *product.below]):
+        above, below = _powers(above, below)
     return Product(product.coefficient, above, below, stabilized)
+
+
+def _opened(factors: list[Any]) -> list[Any]:
+    """The factors, with small powers of what may cancel one by one as so many factors."""
+    found: list[Any] = []
+    for v in factors:
+        if scalar_name(v) in ("sqr", "pow"):
+            base, exponent = power_of(v)
+            if exponent in _OPENED and scalar_name(base) in _CANCELLING:
+                found.extend([base] * int(exponent))
+                continue
+        found.append(v)
+    return found
+
+
+def _without_exponentials(above: list[Any], below: list[Any]) -> bool:
+    """Replace exp(z) and what it is divided by or multiplied with; whether there was something."""
+    changed = False
+    for e in [v for v in above if scalar_name(v) == "exp"]:
+        if e not in above:
+            continue
+        (z,) = e.owner.inputs
+        s = _same(_sigmoid_of(z, True), above)
+        if s in above:
+            above.remove(s)
+            above[above.index(e)] = _same(_sigmoid_of(z, False), [*above, *below])
+            changed = True
+            continue
+        for other in above:
+            merged = _product_of_exponentials(e, other)
+            if merged is not None:
+                above.remove(other)
+                above.remove(e)
+                above.extend(merged)
+                changed = True
+                break
+        else:
+            for total in dict.fromkeys(below):
+                quotient = softmax_for(z, total)
+                if quotient is None:
+                    quotient = share_of(z, total)
+                if quotient is not None:
+                    below.remove(total)
+                    above[above.index(e)] = quotient
+                    changed = True
+                    break
+    return changed
+
+
+def _product_of_exponentials(e: Any, other: Any) -> list[Any] | None:
+    """The factors that stand for e * other, with e = exp(z): none if other is exp(-z).
+
+    exp(z) exp(-c exp(z)) is exp(z - c exp(z)), of which no factor overflows.
+    """
+    if scalar_name(other) != "exp" or other is e:
+        return None
+    (z,), (exponent,) = e.owner.inputs, other.owner.inputs
+    if is_negated(z, exponent):
+        return [constant(1, dtype=e.type.dtype)]
+    negative, stack = False, [exponent]
+    while stack and len(stack) < _LIMIT:
+        v = stack.pop()
+        if v is e:
+            return [elemwise_of("exp")(_add(z, exponent))] if negative else None
+        if scalar_name(v) == "neg":
+            negative = not negative
+            stack.append(v.owner.inputs[0])
+        elif scalar_name(v) == "mul":
+            stack.extend(v.owner.inputs)
+        elif (value := uniform_value(v)) is not None:
+            negative ^= bool(value < 0)
+    return None
+
+
+def _quotients(above: list[Any], below: list[Any]) -> bool:
+    """Replace f(z) / g(z) by the one function that it is; whether there was something."""
+    changed = False
+    for v in list(above):
+        build = QUOTIENTS.get(scalar_name(v))
+        if build is None:
+            continue
+        for w in below:
+            quotient = build(v, w)
+            if quotient is not None:
+                above[above.index(v)] = quotient
+                below.remove(w)
+                changed = True
+                break
+    return changed
+
+
+def _odds(v: Any, w: Any) -> Any:
+    """exp(z) for sigmoid(z) / sigmoid(-z), and sigmoid(-z) for sigmoid(z) / exp(z)"""
+    if scalar_name(w) == "exp" and v.owner.inputs[0] is w.owner.inputs[0]:
+        return _sigmoid_of(v.owner.inputs[0], True)
+    if scalar_name(w) != "sigmoid" or not is_negated(v.owner.inputs[0], w.owner.inputs[0]):
+        return None
+    return elemwise_of("exp")(v.owner.inputs[0])
+
+
+def _tanh(v: Any, w: Any) -> Any:
+    """tanh(z) for sinh(z) / cosh(z), and its reciprocal for cosh(z) / sinh(z)"""
+    (z,) = v.owner.inputs
+    if {scalar_name(v), scalar_name(w)} != {"sinh", "cosh"} or z is not w.owner.inputs[0]:
+        return None
+    tanh = elemwise_of("tanh")(z)
+    return tanh if scalar_name(v) == "sinh" else _reciprocal(tanh)
+
+
+QUOTIENTS: dict[str, Callable[[Any, Any], Any]] = {
+    "sigmoid": _odds, "sinh": _tanh, "cosh": _tanh,
+}  # fmt: skip
+"""By the function of a numerator: what its quotient by another factor is, or None."""
 
 
 def _bounded_extent(bound: Variable) -> Any:
@@ -216,54 +322,51 @@ def _is_of_integers(v: Any) -> bool:
 
 
 def _powers(above: list[Any], below: list[Any]) -> tuple[list[Any], list[Any]]:
-    """The factors, with whole powers of one base gathered, which may cancel."""
-    if not any(scalar_name(v) in ("sqr", "pow") for v in [*above, *below]):
-        return above, below
+    """The factors, with whole powers of one base gathered, which may cancel.
+
+    Also roots and powers of what is positive, where they gather to whole powers.
+    """
     exponents: dict[Any, float] = {}
     members: dict[Any, list[Any]] = {}
     for sign, factors in ((1, above), (-1, below)):
         for v in factors:
-            base, exponent = _power_of(v)
+            base, exponent = power_of(v)
             exponents[base] = exponents.get(base, 0) + sign * exponent
             members.setdefault(base, []).append(v)
     for base, found in members.items():
-        if len(found) == 1:
+        exponent = exponents[base]
+        if len(found) == 1 or exponent != np.floor(exponent):
             continue
         above = [v for v in above if v not in found]
         below = [v for v in below if v not in found]
-        exponent = exponents[base]
         if exponent:
             power = _pow(base, abs(exponent)) if abs(exponent) != 1 else base
             (above if exponent > 0 else below).append(power)
     return above, below
 
 
-def _power_of(v: Any) -> tuple[Any, float]:
-    """A base and a whole exponent of which `v` is the power."""
+def power_of(v: Any) -> tuple[Any, float]:
+    """A base and an exponent of which `v` is the power; whole if the base may be negative."""
     name = scalar_name(v)
     if name == "sqr":
         return v.owner.inputs[0], 2
+    if name == "sqrt" and _is_positive(v.owner.inputs[0]):
+        return v.owner.inputs[0], 0.5
     if name == "pow":
         base, exponent = v.owner.inputs
         value = uniform_value(exponent)
-        if value is not None and value == np.floor(value) and base.type.shape == v.type.shape:
+        if (
+            value is not None
+            and (value == np.floor(value) or _is_positive(base))
+            and base.type.shape == v.type.shape
+        ):
             return base, float(value)
     return v, 1
 
 
-def _other_exponential(total: Variable, e: Variable) -> Any:
-    """y, if `total` is e + exp(y); log(c), if it is e + c with a number c > 0."""
-    if scalar_name(total) != "add":
-        return None
-    for a, b in (total.owner.inputs, total.owner.inputs[::-1]):  # type: ignore[union-attr]
-        if a is not e:
-            continue
-        if scalar_name(b) == "exp":
-            return b.owner.inputs[0]
-        value = uniform_value(b)
-        if value is not None and value > 0:
-            return constant(np.log(value), dtype=e.type.dtype)
-    return None
+def _is_positive(v: Variable) -> bool:
+    """Whether `v` is known to have no negative elements."""
+    return scalar_name(v) in ("exp", "sigmoid", "sqr", "abs", "softplus")
 
 
 def _same(v: Any, among: list[Any]) -> Any:
@@ -339,7 +442,8 @@ def _is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
 def product_less_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
     """p - p sigmoid(x) with sigmoid(x) a factor of p: the derivative of a logistic function.
 
-    Where the sigmoid is near 1 the difference has no digits left.
+    Where the sigmoid is near 1 the difference has no digits left. Nor has p - 2 p sigmoid(x), the
+    second derivative, where it is near 1/2: that is p tanh(-x / 2).
     """
     first, second = node.inputs
     out = node.outputs[0]
@@ -355,7 +459,7 @@ def product_less_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
     for whole, part in ((a, b), (b, a)):
         extra = _without(part.above, whole.above)
         if (
-            part.coefficient == -whole.coefficient
+            part.coefficient in (-whole.coefficient, -2 * whole.coefficient)
             and extra is not None
             and len(extra) == 1
             and scalar_name(extra[0]) == "sigmoid"
@@ -364,6 +468,9 @@ def product_less_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
             and _without(part.below, whole.below) == []
         ):
             (z,) = extra[0].owner.inputs
+            if part.coefficient != -whole.coefficient:
+                half = T.tanh(z * T.constant(-0.5, dtype=z.type.dtype))
+                return whole.times(Product(1.0, [half])).build(out.type.dtype)
             return whole.times(Product(1.0, [_sigmoid_of(z, True)])).build(out.type.dtype)
     return None
 

@@ -16,19 +16,20 @@ import numpy as np
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.factors import is_negated
+from kroton.rewriting.exponentials import Term, sum_of_exponentials
+from kroton.rewriting.factors import QUOTIENTS, Product, factors_of, is_negated, power_of, reduced
 from kroton.rewriting.matching import Match, scalar_name, uniform_value
 from kroton.rewriting.pattern import (
     C,
     abs,
+    cosh,
     erf,
     erfc,
-    exp,
     log,
     log1p,
+    sinh,
     sqr,
     x,
-    y,
 )
 from kroton.rewriting.phases import stabilize
 from kroton.tensor.advanced_subtensor import AdvancedSubtensor, AdvancedSubtensor1
@@ -38,7 +39,6 @@ from kroton.tensor.subtensor import Subtensor
 T: Any = kroton.tensor
 
 rule = stabilize.rule
-c = C("c")
 
 _HALF = -number_log(2)
 _TAILS = {"float32": 9.0, "float64": 25.0}
@@ -51,9 +51,6 @@ _RATIOS = {"float32": 5.5, "float64": 10.0}
 
 # ---- logarithms of products and powers of what is positive ---------------------------------
 
-rule(log(exp(x.float) * y), x + log(y))
-rule(log(exp(x.float) / y), x - log(y))
-rule(log(y / exp(x.float)), log(y) - x)
 rule(log(sqr(x.float)), 2 * log(abs(x)))
 
 
@@ -65,15 +62,6 @@ def _log_of_power(m: Match) -> Any:
 
 rule(log(x.float ** C("c").float), _log_of_power, name="log(x ** c) -> c * log(x)",
      when=lambda m: m.value("c") != 0)  # fmt: skip
-
-
-def _log_of_shifted(m: Match) -> Any:
-    number = T.constant(np.log(m.value("c")), dtype=m.out.type.dtype)
-    return T.logaddexp(m.x, number)
-
-
-rule(log(exp(x.float) + c.float), _log_of_shifted, name="log(exp(x) + c) -> logaddexp(x, log(c))",
-     when=lambda m: m.value("c") > 0 and m.value("c") != 1)  # fmt: skip
 
 
 # ---- at 0 ---------------------------------------------------------------------------------
@@ -134,13 +122,8 @@ def _is_limited(z: Variable) -> bool:
 
 # ---- the error function --------------------------------------------------------------------
 
-rule(1 + erf(x), erfc(-x))
-rule(erf(x) - 1, -erfc(x))
 rule(log1p(erf(x)), log(erfc(-x)), when=lambda m: not _is_limited(m.x))
 rule(log1p(-erf(x)), log(erfc(x)), when=lambda m: not _is_limited(m.x))
-rule(log(c.float * erfc(x)), lambda m: T.constant(np.log(m.value("c"))) + T.log(T.erfc(m.x)),
-     name="log(c * erfc(x)) -> log(c) + log(erfc(x))",
-     when=lambda m: m.value("c") > 0)  # fmt: skip
 
 
 def _series(z: Any, terms: int = 6) -> Any:
@@ -158,8 +141,10 @@ def _series(z: Any, terms: int = 6) -> Any:
 
 @stabilize.rewriter("log", name="log(erfc(x))", depth=3)
 def log_of_erfc(fgraph: FunctionGraph, node: Apply) -> Any:
-    """The logarithm of erfc, also where erfc underflows or is near 1."""
+    """The logarithm of erfc or half of it, also where erfc underflows or that is near 1."""
     (tail,) = node.inputs
+    half = _half_of(tail)
+    tail = tail if half is None else half
     bound = _TAILS.get(tail.type.dtype)
     if scalar_name(tail) != "erfc" or bound is None:
         return None
@@ -169,46 +154,43 @@ def log_of_erfc(fgraph: FunctionGraph, node: Apply) -> Any:
     edge, near = (T.constant(v, dtype=z.type.dtype) for v in (bound, _NEAR))
     far = T.maximum(z, edge)
     beyond = T.log1p(_series(far)) - T.log(far * number_sqrt(pi)) - T.sqr(far)
-    between = T.log(T.erfc(T.minimum(z, edge)))
-    below = T.log1p(-T.erf(T.minimum(z, near)))
-    return T.switch(T.gt(z, edge), beyond, T.switch(T.gt(z, near), between, below))
+    between = T.erfc(T.minimum(z, edge))
+    below = -T.erf(T.minimum(z, near))
+    if half is not None:
+        beyond = beyond + T.constant(_HALF, dtype=z.type.dtype)
+        between, below = 0.5 * between, -0.5 * T.erfc(-T.minimum(z, near))
+    return T.switch(T.gt(z, edge), beyond, T.switch(T.gt(z, near), T.log(between), T.log1p(below)))
 
 
-@stabilize.rewriter("true_div", name="exp(-x**2) / erfc(x)", depth=5)
-def ratio_of_mills(fgraph: FunctionGraph, node: Apply) -> Any:
-    """The ratio, as the gradient of log(erfc(x)) has it, also where both underflow."""
-    above, below = node.inputs
-    bound = _RATIOS.get(below.type.dtype)
-    if scalar_name(below) != "erfc" or bound is None:
+def _half_of(v: Variable) -> Any:
+    """x, if `v` is half of x."""
+    if scalar_name(v) != "mul":
         return None
-    (z,) = below.owner.inputs
-    if _is_limited(z):
+    for a, b in (v.owner.inputs, v.owner.inputs[::-1]):  # type: ignore[union-attr]
+        value = uniform_value(a)
+        if value is not None and value == 0.5:
+            return b
+    return None
+
+
+def _ratio_of_mills(density: Any, tail: Any) -> Any:
+    """exp(-z**2) / erfc(z), as the gradient of log(erfc(z)) has it, also where both underflow."""
+    bound = _RATIOS.get(tail.type.dtype)
+    if scalar_name(tail) != "erfc" or bound is None:
         return None
-    factors: list[Any] = []
-    stack = [above]
-    density = None
-    while stack:
-        v = stack.pop()
-        if scalar_name(v) in ("mul", "neg") and len(stack) + len(factors) < 8:
-            stack.extend(v.owner.inputs)
-            if scalar_name(v) == "neg":
-                factors.append(T.constant(-1, dtype=v.type.dtype))
-        elif density is None and _is_gaussian(v, z):
-            density = v
-        else:
-            factors.append(v)
-    if density is None:
+    (z,) = tail.owner.inputs
+    if _is_limited(z) or not _is_gaussian(density, z):
         return None
     edge = T.constant(bound, dtype=z.type.dtype)
     far, near = T.maximum(z, edge), T.minimum(z, edge)
-    ratio = T.switch(
+    return T.switch(
         T.gt(z, bound),
         far * number_sqrt(pi) / (1 + _series(far, terms=12)),
         T.exp(-T.sqr(near)) / T.erfc(near),
     )
-    for factor in factors:
-        ratio = factor * ratio
-    return ratio
+
+
+QUOTIENTS["exp"] = _ratio_of_mills
 
 
 def _is_gaussian(v: Variable, z: Variable) -> bool:
@@ -236,7 +218,12 @@ def _is_gaussian(v: Variable, z: Variable) -> bool:
 @stabilize.rewriter("log", name="log(softmax(x)[i]) -> logsoftmax(x)[i]", depth=3)
 def log_of_indexed_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     """Elements of a softmax are indexed after the logarithm, which is made without underflow."""
-    indexed = node.inputs[0].owner
+    return _log_of_element(node.inputs[0])
+
+
+def _log_of_element(v: Variable) -> Any:
+    """The logarithm of `v` if that is an element of a softmax; else None."""
+    indexed = v.owner
     if indexed is None or type(indexed.op) not in (
         Subtensor, AdvancedSubtensor, AdvancedSubtensor1,
     ):  # fmt: skip
@@ -245,3 +232,161 @@ def log_of_indexed_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     if whole is None or type(whole.op) is not Softmax:
         return None
     return indexed.op(T.nnet.logsoftmax(whole.inputs[0], whole.op.axis), *indexed.inputs[1:])
+
+
+# ---- products --------------------------------------------------------------------------------
+
+
+@stabilize.rewriter("log", name="log_of_product", depth=6)
+def log_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
+    """Factors of which the logarithm is known, and powers of them, are terms of the logarithm.
+
+    The others stay in one logarithm, for two negative ones have a positive product.
+    """
+    (argument,) = node.inputs
+    if argument.type.numpy_dtype.kind != "f" or scalar_name(argument) not in _PRODUCTS:
+        return None
+    product = factors_of(fgraph, argument, shared=True)
+    if product is None:
+        return None
+    product = reduced(product)
+    terms: list[Any] = []
+    left: list[list[Any]] = [[], []]
+    for factors, sign, rest in zip((product.above, product.below), (1.0, -1.0), left):
+        for v in factors:
+            base, exponent = power_of(v)
+            known = _known_log(base)
+            if known is None:
+                rest.append(v)
+                continue
+            exponent *= sign
+            terms.append(known if exponent == 1 else known * T.constant(exponent, known.dtype))
+    if not terms or (product.coefficient < 0 and not any(left)):
+        return None
+    total = sum(terms[1:], start=terms[0])
+    if any(left) or product.coefficient != 1:
+        rest = Product(product.coefficient, left[0], left[1]).build(argument.type.dtype)
+        total = T.log(rest) + total
+    return total
+
+
+_PRODUCTS = ("mul", "true_div", "neg", "reciprocal")
+
+
+def _known_log(v: Any) -> Any:
+    """The logarithm of `v` where it is known to be positive and that is no new logarithm of it."""
+    name = scalar_name(v)
+    if name == "exp":
+        return v.owner.inputs[0]
+    if name == "sigmoid":
+        return -T.softplus(-v.owner.inputs[0])
+    if name == "erfc":
+        return T.log(v)
+    if v.owner is not None and type(v.owner.op) is Softmax:
+        return T.nnet.logsoftmax(v.owner.inputs[0], v.owner.op.axis)
+    terms = sum_of_exponentials(v)
+    if terms is not None and all(t.coefficient > 0 and not t.weights for t in terms):
+        return T.log(v)
+    return _log_of_element(v)
+
+
+# ---- logarithms of sums of exponentials ------------------------------------------------------
+
+
+@stabilize.rewriter("log", "log1p", name="log_of_exponentials", depth=6)
+def log_of_exponentials(fgraph: FunctionGraph, node: Apply) -> Any:
+    """log(sum of c_k exp(z_k)) = m + log(sum of c_k exp(z_k - m)), also with weights.
+
+    m is how far the largest z_k is beyond a bound from which on the exponentials may overflow or
+    underflow: 0 for ordinary values, which are computed as they are written.
+    """
+    (argument,) = node.inputs
+    dtype = argument.type.dtype
+    if scalar_name(argument) not in _SUMS:
+        return None
+    terms = sum_of_exponentials(argument)
+    if terms is None or any(_is_shifted(term.argument) for term in terms):
+        return None
+    arguments = list(dict.fromkeys(term.argument for term in terms if term.argument is not None))
+    terms.sort(key=lambda term: term.argument is None)
+    constants = [term for term in terms if term.argument is None]
+    beside = node.op.name == "log1p" or bool(constants)
+    bound = _bound_for(terms, beside, dtype)
+    if bound is None:
+        return None
+    if len(arguments) == 1 and not (beside and terms[0].coefficient > 0):
+        return None
+    edge, zero = (T.constant(v, dtype=dtype) for v in (bound, 0))
+    if len(arguments) == 1:
+        (z,) = arguments
+        m = T.maximum(z - edge, zero)
+        exponentials = {z: T.exp(T.minimum(z, edge))}
+    else:
+        m = _excess(arguments, edge, zero, beside)
+        exponentials = {z: T.exp(z - m) for z in arguments}
+    total: Any = None
+    for term in terms:
+        v = term.built(None if term.argument is None else exponentials[term.argument])
+        total = v if total is None else total + v
+    return node.op(total) + m
+
+
+_SUMS = ("add", "sub", "mul", "true_div", "neg", "expm1")
+
+
+def _bound_for(terms: list[Term], beside: bool, dtype: str) -> float | None:
+    """Up to where no sum of these terms overflows; None where constants are not negligible there.
+
+    A constant that stands beside is left as it is although the others are scaled by exp(-m).
+    """
+    sizes = [np.abs(term.coefficient) for term in terms if term.argument is not None]
+    span = float(np.log(np.finfo(dtype).max)) - 2
+    weighted = any(term.weights for term in terms)
+    bound = span - max(np.log(sum(sizes)), 0) - max(-np.log(min(sizes)), 0) - weighted * span / 10
+    if bound < span / 2:
+        return None
+    if beside:
+        constants = [np.abs(term.coefficient) for term in terms if term.argument is None]
+        positive = all(term.coefficient > 0 for term in terms) or len(sizes) == 1
+        if weighted or not positive or max(constants, default=1) > np.exp(bound / 2):
+            return None
+    return float(np.floor(bound))
+
+
+def _excess(arguments: list[Any], edge: Any, zero: Any, beside: bool) -> Any:
+    """How far the largest argument is above the edge or, with nothing beside, below minus it."""
+    top = arguments[0]
+    for z in arguments[1:]:
+        top = T.maximum(top, z)
+    # Infinity less infinity would be no number.
+    limit = T.constant(np.finfo(edge.type.dtype).max, dtype=edge.type.dtype)
+    top = T.clip(top, -limit, limit)
+    m = T.maximum(top - edge, zero)
+    return m if beside else m + T.minimum(top + edge, zero)
+
+
+def _is_shifted(z: Variable | None) -> bool:
+    """Whether `z` is limited, or has something limited as a term."""
+    stack = [] if z is None else [z]
+    for _ in range(8):
+        if not stack:
+            break
+        v = stack.pop()
+        if _is_limited(v):
+            return True
+        if scalar_name(v) in ("add", "sub", "neg"):
+            stack.extend(v.owner.inputs)  # type: ignore[union-attr]
+    return False
+
+
+rule(log(cosh(x.float)), lambda m: _log_of_hyperbolic(m, T.cosh, T.abs_(m.x)),
+     name="log(cosh(x)) where it overflows", when=lambda m: not _is_limited(m.x))  # fmt: skip
+rule(log(sinh(x.float)), lambda m: _log_of_hyperbolic(m, T.sinh, m.x),
+     name="log(sinh(x)) where it overflows", when=lambda m: not _is_limited(m.x))  # fmt: skip
+
+
+def _log_of_hyperbolic(m: Match, function: Any, z: Any) -> Any:
+    """log(function(z)), which is z - log(2) far out."""
+    dtype = m.out.type.dtype
+    edge = T.constant(np.floor(np.log(np.finfo(dtype).max)) - 1, dtype=dtype)
+    return T.log(function(T.minimum(z, edge))) + T.maximum(z - edge, T.constant(0, dtype=dtype))
