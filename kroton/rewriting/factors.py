@@ -21,7 +21,7 @@ from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.pattern import elemwise_of
 from kroton.rewriting.phases import stabilize
 from kroton.rewriting.shape import place_of_extent
-from kroton.rewriting.softmax import softmax_for
+from kroton.rewriting.softmax import softmax_for, weighted_share
 from kroton.tensor.constant import constant
 from kroton.tensor.type import discrete_dtypes
 
@@ -212,6 +212,9 @@ def _without_exponentials(above: list[Any], below: list[Any]) -> bool:
                 changed = True
                 break
         else:
+            changed = _by_weighted_sum(e, above, below) or changed
+            if e not in above:
+                continue
             for total in dict.fromkeys(below):
                 quotient = softmax_for(z, total)
                 if quotient is None:
@@ -222,6 +225,21 @@ def _without_exponentials(above: list[Any], below: list[Any]) -> bool:
                     changed = True
                     break
     return changed
+
+
+def _by_weighted_sum(e: Any, above: list[Any], below: list[Any]) -> bool:
+    """Replace exp(z) and its sum with weights that it is divided by; whether there was one."""
+    for factors in (below, above):
+        for v in factors:
+            if v.owner is None or v is e:
+                continue
+            share = weighted_share(e.owner.inputs[0], v, factors is below)
+            if share is not None:
+                factors.remove(v)
+                above.remove(e)
+                above.extend(share)
+                return True
+    return False
 
 
 def _product_of_exponentials(e: Any, other: Any) -> list[Any] | None:

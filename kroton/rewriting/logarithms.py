@@ -32,6 +32,7 @@ from kroton.rewriting.pattern import (
     x,
 )
 from kroton.rewriting.phases import stabilize
+from kroton.rewriting.softmax import is_sum_of_exp
 from kroton.tensor.advanced_subtensor import AdvancedSubtensor, AdvancedSubtensor1
 from kroton.tensor.nnet.softmax import Softmax
 from kroton.tensor.subtensor import Subtensor
@@ -284,6 +285,8 @@ def _known_log(v: Any) -> Any:
         return T.log(v)
     if v.owner is not None and type(v.owner.op) is Softmax:
         return T.nnet.logsoftmax(v.owner.inputs[0], v.owner.op.axis)
+    if is_sum_of_exp(v):
+        return T.log(v)
     terms = sum_of_exponentials(v)
     if terms is not None and all(t.coefficient > 0 and not t.weights for t in terms):
         return T.log(v)

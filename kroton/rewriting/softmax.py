@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 import kroton.tensor
 from kroton import scalar
@@ -14,6 +19,7 @@ from kroton.rewriting.shape import extent
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.nnet.softmax import Softmax, SoftmaxGrad
+from kroton.tensor.products import Dot
 from kroton.tensor.reduction import CAReduce, with_axes
 
 T: Any = kroton.tensor
@@ -55,6 +61,13 @@ def _sum_of_exp(total: Variable) -> tuple[Variable, tuple[int, ...]] | None:
     return (x, node.op.axis) if x.type.numpy_dtype.kind == "f" else None
 
 
+def is_sum_of_exp(v: Variable) -> bool:
+    """Whether `v` is a sum of exponentials, perhaps with the reduced dimensions put back."""
+    if v.owner is not None and type(v.owner.op) is DimShuffle:
+        v = v.owner.inputs[0]
+    return _sum_of_exp(v) is not None
+
+
 def _softmax_axis(x: Variable, axes: tuple[int, ...]) -> tuple[bool, int | None]:
     """Whether a softmax over these axes is one Op, and its axis."""
     if len(axes) == 1:
@@ -66,10 +79,13 @@ def _softmax_axis(x: Variable, axes: tuple[int, ...]) -> tuple[bool, int | None]
 def softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     """exp(x) / sum(exp(x))"""
     numerator, denominator = node.inputs
+    order = _transposition(numerator)
+    if order is not None:
+        numerator = numerator.owner.inputs[0]
     exponential = _owner(numerator, "exp")
     if exponential is None:
         return None
-    return softmax_for(exponential.inputs[0], denominator)
+    return softmax_for(exponential.inputs[0], denominator, order)
 
 
 @canonicalize.rewriter("mul", name="scaled_softmax_by_hand", depth=5, tags=("fast_run",))
@@ -102,17 +118,36 @@ def scaled_softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     return None
 
 
-def softmax_for(x: Variable, denominator: Variable) -> Any:
-    """softmax(x) along the axes over which `denominator` is the sum of exp(x), or None."""
+def softmax_for(x: Variable, denominator: Variable, order: tuple[Any, ...] | None = None) -> Any:
+    """softmax(x) along the axes over which `denominator` is the sum of exp(x), or None.
+
+    `order`, if given, is that of the dimensions of x in what is divided.
+    """
     spread = _undo_keepdims(denominator, x.type.ndim)
     if spread is None:
         return None
     total, axes = spread
     found = _sum_of_exp(total)
-    if found is None or found != (x, axes):
+    if found is None:
+        return None
+    if order is not None and found[0] is x:
+        kept = [e for d, e in enumerate(order) if d not in axes]
+        if kept == sorted(kept) and found[1] == tuple(sorted(order[d] for d in axes)):
+            single, axis = _softmax_axis(found[0], found[1])
+            return T.dimshuffle(T.nnet.softmax(found[0], axis), order) if single else None
+    if order is not None or found != (x, axes):
         return None
     single, axis = _softmax_axis(x, axes)
     return T.nnet.softmax(x, axis) if single else None
+
+
+def _transposition(x: Any) -> tuple[Any, ...] | None:
+    """The order in which `x` has the dimensions of another Variable, if it has all of these."""
+    node = x.owner
+    if node is None or type(node.op) is not DimShuffle or "x" in node.op.new_order:
+        return None
+    order = node.op.new_order
+    return order if len(order) == node.inputs[0].type.ndim else None
 
 
 @canonicalize.rewriter(Softmax, name="softmax_of_shifted", tags=("fast_run",))
@@ -240,6 +275,160 @@ def log_sum_exp(fgraph: FunctionGraph, node: Apply) -> Any:
     return T.dimshuffle(total, argument.owner.op.new_order) if kept else total
 
 
+# ---- sums of exponentials with weights -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """sum(w * exp(x)) over some axes of x, or a product of exp(x) with a vector or matrix."""
+
+    x: Any
+    axes: tuple[int, ...]
+    build: Callable[[Any], Any]
+    """The sum with another exponential."""
+    added: tuple[int, ...] = ()
+    """Which dimensions of the result the largest elements of x do not have."""
+
+    def shift(self) -> Any:
+        """How far the largest x along the axes are from what can be summed as it is.
+
+        0 for ordinary values. Where the largest one has no weight, the others still count.
+        """
+        dtype = self.x.type.dtype
+        top = CAReduce(scalar.maximum, self.axes, dtype, dtype, neutral=True)(self.x)
+        # Infinity less infinity would be no number.
+        limit = T.constant(np.finfo(dtype).max, dtype=dtype)
+        top = T.clip(top, -limit, limit)
+        bound = np.floor(0.8 * np.log(np.finfo(dtype).max))
+        edge, zero = (T.constant(v, dtype=dtype) for v in (bound, 0))
+        return T.maximum(top - edge, zero) + T.minimum(top + edge, zero)
+
+    def shifted(self, shift: Any) -> Any:
+        """exp(x - shift)"""
+        return T.exp(self.x - with_axes(shift, self.axes))
+
+
+def weighted_sum(total: Variable) -> WeightedSum | None:
+    """`total` as such a sum, of exponentials that are not shifted already; None if it is none."""
+    node = total.owner
+    if node is None or total.type.numpy_dtype.kind != "f":
+        return None
+    if type(node.op) is Dot:
+        for k, v in enumerate(node.inputs):
+            exponential, other = _owner(v, "exp"), node.inputs[1 - k]
+            if exponential is None or other.type.dtype != total.type.dtype:
+                continue
+            (x,) = exponential.inputs
+            axis = x.type.ndim - 1 if k == 0 else max(x.type.ndim - 2, 0)
+            if x.type.dtype == total.type.dtype and not _is_shifted(x, axis):
+                build = partial(node.op, other) if k else partial(_dot_with, node.op, other)
+                columns = k == 0 and other.type.ndim == 2
+                return WeightedSum(x, (axis,), build, (total.type.ndim - 1,) * columns)
+        return None
+    if type(node.op) is not CAReduce or node.op.scalar_op != scalar.add or not node.op.axis:
+        return None
+    (terms,) = node.inputs
+    if _owner(terms, "mul") is None or not node.op.dtype == node.op.acc_dtype == terms.type.dtype:
+        return None
+    stack, weights, found = [terms], list[Any](), list[Any]()
+    while stack and len(weights) < 8:
+        v = stack.pop()
+        inner = _owner(v, "mul")
+        if inner is not None:
+            stack.extend(reversed(inner.inputs))
+        else:
+            (found if _owner(v, "exp") is not None else weights).append(v)
+    if stack or len(found) != 1 or found[0].type.broadcastable != terms.type.broadcastable:
+        return None
+    x = found[0].owner.inputs[0]
+    if x.type.dtype != terms.type.dtype or any(_is_shifted(x, d) for d in node.op.axis):
+        return None
+    return WeightedSum(x, node.op.axis, partial(_reduced, node.op, weights))
+
+
+def _dot_with(op: Dot, other: Any, e: Any) -> Any:
+    return op(e, other)
+
+
+def _reduced(op: CAReduce, weights: list[Any], e: Any) -> Any:
+    for w in weights:
+        e = w * e
+    return op(e)
+
+
+@stabilize.rewriter("log", name="log_of_weighted_sum", depth=6)
+def log_of_weighted_sum(fgraph: FunctionGraph, node: Apply) -> Any:
+    """log(sum(w * exp(x))) = m + log(sum(w * exp(x - m)))"""
+    (argument,) = node.inputs
+    inner = argument
+    kept = inner.owner is not None and type(inner.owner.op) is DimShuffle
+    if kept:
+        inner = inner.owner.inputs[0]
+    found = weighted_sum(inner)
+    if found is None:
+        return None
+    m = found.shift()
+    total = T.log(found.build(found.shifted(m))) + with_axes(m, found.added)
+    return T.dimshuffle(total, argument.owner.op.new_order) if kept else total
+
+
+def weighted_share(z: Any, factor: Variable, divides: bool) -> list[Any] | None:
+    """The factors that stand for exp(z) / total, where total is a sum of it with weights.
+
+    `factor` is total, if `divides`, else a quotient by it: what is above it remains.
+    """
+    if not divides and factor.owner is not None and type(factor.owner.op) is Dot:
+        return _share_by_product(z, factor.owner)
+    spread = _undo_keepdims(factor, z.type.ndim)
+    inner, axes = (factor, ()) if spread is None else spread
+    above = []
+    if not divides:
+        quotient = _owner(inner, "true_div") or _owner(inner, "reciprocal")
+        if quotient is None:
+            return None
+        *above, inner = quotient.inputs
+    found = weighted_sum(inner)
+    if found is None or found.x is not z or found.added or found.axes != axes:
+        return None
+    m = found.shift()
+    total = with_axes(found.build(found.shifted(m)), axes)
+    return [found.shifted(m), *(with_axes(a, axes) for a in above), T.reciprocal(total)]
+
+
+def _share_by_product(z: Any, product: Apply) -> list[Any] | None:
+    """weighted_share for the gradient of dot(exp(z), w): the product of a / total and w.T."""
+    for k, g in enumerate(product.inputs):
+        column = (0, "x") if k == 0 else ("x", 0)
+        g, outer = _without_dimension(g, column)
+        quotient = _owner(g, "true_div") or _owner(g, "reciprocal")
+        if quotient is None or z.type.ndim != 2:
+            continue
+        *above, total = quotient.inputs
+        total, inner = _without_dimension(total, column)
+        found = weighted_sum(total)
+        if found is None or found.x is not z or found.axes != (1 - k,):
+            continue
+        m = found.shift()
+        total = found.build(found.shifted(m))
+        total = T.dimshuffle(total, column) if inner else total
+        share = above[0] / total if above else T.reciprocal(total)
+        share = T.dimshuffle(share, column) if outer else share
+        other = product.inputs[1 - k]
+        return [
+            found.shifted(m),
+            product.op(share, other) if k == 0 else product.op(other, share),
+        ]
+    return None
+
+
+def _without_dimension(v: Any, order: tuple[Any, ...]) -> tuple[Any, bool]:
+    """What a DimShuffle of that order is made from and True, or `v` and False."""
+    node = v.owner
+    if node is not None and type(node.op) is DimShuffle and node.op.new_order == order:
+        return node.inputs[0], True
+    return v, False
+
+
 def _is_shifted(x: Variable, axis: int) -> bool:
     """Whether a maximum has been subtracted along the axis already."""
     difference = _owner(x, "sub")
@@ -256,7 +445,9 @@ def is_largest(m: Variable) -> bool:
     while node is not None:
         if type(node.op) is CAReduce:
             return bool(node.op.scalar_op == scalar.maximum)
-        if type(node.op) is DimShuffle:
+        if type(node.op) is DimShuffle or (
+            type(node.op) is Elemwise and node.op.name in ("add", "sub", "maximum", "clip")
+        ):
             node = node.inputs[0].owner
         elif type(node.op) is Elemwise and node.op.name == "switch":
             node = node.inputs[2].owner
