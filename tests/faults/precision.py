@@ -136,7 +136,7 @@ fault(
 )
 
 
-@a_rule(canonicalize, "sigmoid")
+@a_rule(specialize, "sigmoid")
 def _saturates(fgraph: Any, node: Any) -> Any:
     return (1 + T.tanh(node.inputs[0] / 2)) / 2
 
