@@ -78,6 +78,7 @@ def function_less_constant(fgraph: FunctionGraph, node: Apply) -> Any:
     if found is None or not found.numbers:
         return None
     alone = len(found.terms) == 1 and len(found.numbers) == 1
+    inside = alone and _is_part_of_sum(fgraph, out)
     for term, coefficient in found.terms.items():
         function, c = _scaled(term, coefficient)
         name = _name_of(fgraph, function)
@@ -89,12 +90,23 @@ def function_less_constant(fgraph: FunctionGraph, node: Apply) -> Any:
         if argument.type.numpy_dtype.kind != kind or (kind == "c" and "exp" not in name):
             continue
         for beside, rhs, small in _LINES[name]:
+            if inside and not small and beside > 0:
+                continue
             if (small or alone) and beside * c in found.numbers:
                 found.numbers.remove(beside * c)
                 del found.terms[term]
                 value = instantiate(rhs, {"x": argument})
                 return _with_terms(value, c, found, out.type.dtype)
     return None
+
+
+def _is_part_of_sum(fgraph: FunctionGraph, out: Any) -> bool:
+    """Whether the only user of `out` adds something to it."""
+    users = fgraph.variables[out]
+    if len(users) != 1:
+        return False
+    ((client, _),) = users
+    return client != "output" and scalar_name(client.outputs[0]) in ("add", "sub")
 
 
 def _name_of(fgraph: FunctionGraph, function: Any) -> str:
