@@ -241,6 +241,7 @@ class Function(Entry):  # type: ignore[misc]
         again = Specification(
             inputs, outputs, spec.output_keys, spec.unpack, updates, mode,
             name or (f"{self.name} copy" if self.name else None), "ignore", containers,
+            spec.accept_inplace,
         )  # fmt: skip
         kind = ObservedFunction if mode.hooks and not spec.mode.hooks else type(self)
         return make(again, kind)  # type: ignore[no-any-return]
@@ -327,6 +328,7 @@ def _state(function: Function) -> dict[str, Any]:
         "mode": spec.mode,
         "name": spec.name,
         "containers": list(spec.containers.items()),
+        "accept_inplace": spec.accept_inplace,
     }
 
 
@@ -341,6 +343,7 @@ def _remake(cls: Any, state: dict[str, Any]) -> Function:
         state["name"],
         "ignore",
         dict(state["containers"]),
+        state["accept_inplace"],
     )
     return make(spec, cls)  # type: ignore[no-any-return]
 
@@ -369,7 +372,12 @@ def function(
     no_default_updates : bool or list of shared variables
         Whether, or for which, `default_update` is ignored.
     accept_inplace : bool
-        Whether the expression itself may contain Ops that overwrite their inputs.
+        What becomes of Ops in the expression that overwrite an input (a `destroy_map`). False:
+        results are as if they did not, and no argument is changed, for what they overwrite is
+        copied first unless nothing else needs it. True: the expression is taken at its word,
+        what reads a value runs before what overwrites it, a shared variable may be overwritten
+        by its own update; an InconsistencyError says where something else needs the value.
+        Arguments are overwritten only if they are `In(..., mutable=True)`, in either case.
     name : str, optional
         For messages and profiles.
     rebuild_strict : bool
@@ -389,7 +397,7 @@ def function(
 
     Raises
     ------
-    UnusedInputError, MissingInputError, TypeError, ValueError
+    UnusedInputError, MissingInputError, InconsistencyError, TypeError, ValueError
         For inputs and outputs that do not fit together, each saying what and where.
 
     Examples
@@ -484,8 +492,9 @@ def function(
         ]
         collected = collect_updates([o.variable for o in results], collected, no_default_updates)
     spec = Specification(
-        items, results, keys, unpack, collected, chosen, name, chosen_action(on_unused_input)
-    )
+        items, results, keys, unpack, collected, chosen, name, chosen_action(on_unused_input),
+        accept_inplace=accept_inplace,
+    )  # fmt: skip
     return make(spec, ObservedFunction if chosen.hooks else Function)  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,12 @@ from typing import Any
 from kroton.compile.aliasing import insert_deepcopy
 from kroton.compile.io import In, SymbolicOutput, default_container
 from kroton.compile.mode import Mode
+from kroton.compile.overwriting import (
+    check_as_written,
+    guard,
+    overwritten_by_own_update,
+    release,
+)
 from kroton.compile.sharedvalue import Container, SharedVariable
 from kroton.config import config
 from kroton.graph.basic import Variable
@@ -39,6 +45,8 @@ class Specification:
     on_unused_input: str
     containers: dict[Variable, Container] = field(default_factory=dict)
     """The state behind inputs with a default."""
+    accept_inplace: bool = False
+    """Whether Ops in the expression overwrite their inputs, or copies of them."""
 
 
 @dataclass
@@ -171,13 +179,19 @@ class Written:
     shared: list[SharedVariable]
     targets: list[Any]
     """What the last outputs update."""
+    overwritable: set[Variable]
+    """Inputs that the expression's own Ops may overwrite."""
 
 
 def graph_of(spec: Specification) -> Written:
     """A new FunctionGraph of what `spec` asks for, without any rewrite.
 
+    What Ops of the expression overwrite is copied first.
+
     Raises
     ------
+    InconsistencyError
+        With `accept_inplace`, if they overwrite what something else needs.
     UnusedInputError
         Unless `on_unused_input` says otherwise.
     MissingInputError
@@ -202,7 +216,12 @@ def graph_of(spec: Specification) -> Written:
         inputs[i.variable] for i in spec.inputs if i.mutable and i.value is None
     ]
     fgraph.borrowed_outputs = {k for k, o in enumerate(spec.outputs) if o.borrow}
-    return Written(fgraph, inputs, shared, targets)
+    overwritable = set(fgraph.mutable_inputs)
+    if spec.accept_inplace:
+        overwritable |= overwritten_by_own_update(fgraph)
+        check_as_written(fgraph, [v for v in fgraph.inputs if v not in overwritable])
+    guard(fgraph, keep_own=spec.accept_inplace)
+    return Written(fgraph, inputs, shared, targets, overwritable)
 
 
 def make(spec: Specification, function_class: Any) -> Any:
@@ -243,6 +262,8 @@ def _make(spec: Specification, function_class: Any) -> Any:
     mode.optimizer.apply(fgraph, Observers(observers) if observers else None)
     for hook in mode.hooks:
         hook.optimizer_finished(fgraph, mode)
+    free = written.overwritable | overwritten_by_own_update(fgraph)
+    release(fgraph, [v for v in fgraph.inputs if v not in free])
     optimized = perf_counter()
 
     borrowed_inputs = {inputs[i.variable] for i in spec.inputs if i.borrow}

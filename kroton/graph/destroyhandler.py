@@ -54,6 +54,7 @@ class DestroyHandler(Feature):
         return order
 
     def validate(self, fgraph: FunctionGraph) -> None:
+        self._refuse_outputs(fgraph)
         protected = set(self.protected)
         for root, nodes in self.destroyers(fgraph).items():
             node = nodes[0][0]
@@ -63,14 +64,29 @@ class DestroyHandler(Feature):
                 raise InconsistencyError(
                     f"{node.op} would overwrite the input {root}, which is not mutable", node
                 )
-            for _, i in (c for c in fgraph.clients(root) if c[0] == "output"):
-                raise InconsistencyError(
-                    f"{node.op} would overwrite {root}, which is output {i} of the graph", node
-                )
             if len({n for n, _ in nodes}) > 1 and not _in_a_row([n for n, _ in nodes]):
                 raise InconsistencyError(
                     f"{root} would be overwritten by several Applys: {nodes}", node
                 )
+
+    def _refuse_outputs(self, fgraph: FunctionGraph) -> None:
+        """Raise if an output of the graph is, or is a view of, what an Apply overwrites."""
+        known: dict[Variable, list[Variable]] = {}
+        returned: dict[Variable, int] = {}
+        for i, out in enumerate(fgraph.outputs):
+            for version in view_roots(out, False, known):
+                returned.setdefault(version, i)
+        for node in fgraph.apply_nodes:
+            for positions in node.op.destroy_map.values():
+                for k in positions:
+                    for version in view_roots(node.inputs[k], False, known):
+                        if version in returned:
+                            i = returned[version]
+                            same = "is" if fgraph.outputs[i] is version else "is seen through"
+                            raise InconsistencyError(
+                                f"{node.op} would overwrite {version}, which {same} output {i} "
+                                "of the graph", node
+                            )  # fmt: skip
 
 
 def _readers(fgraph: FunctionGraph, root: Variable) -> list[Apply]:

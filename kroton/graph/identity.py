@@ -42,6 +42,20 @@ class DeepCopyOp(Identity):
 
 
 @dataclass(frozen=True)
+class PrivateCopy(DeepCopyOp):
+    """A copy for one reader, which may overwrite it: two of different numbers never merge."""
+
+    number: int
+    """Which of a graph's private copies this is."""
+
+    def do_constant_folding(self, node: Apply) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return f"PrivateCopy{{{self.number}}}"
+
+
+@dataclass(frozen=True)
 class ViewOp(Identity):
     """The input itself, as another Variable."""
 

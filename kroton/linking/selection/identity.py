@@ -6,13 +6,13 @@ from typing import Any
 
 from kroton._kernels.copying import CopyKernel, PassKernel
 from kroton.graph.basic import Apply
-from kroton.graph.identity import DeepCopyOp, ViewOp
+from kroton.graph.identity import DeepCopyOp, PrivateCopy, ViewOp
 from kroton.linking.kernels import kernel_for
 from kroton.tensor.grad_markers import MARKERS
 from kroton.tensor.type import TensorType
 
 
-@kernel_for(DeepCopyOp)
+@kernel_for(DeepCopyOp, PrivateCopy)
 def deep_copy(node: Apply) -> Any:
     """A copy, of tensors."""
     return CopyKernel() if isinstance(node.inputs[0].type, TensorType) else None
