@@ -109,7 +109,8 @@ def overwritten_by_own_update(fgraph: FunctionGraph) -> set[Variable]:
 def _pure(op: Any) -> Any:
     """The Op of Kroton's that computes the same and overwrites nothing; None for another's."""
     if isinstance(op, (BaseIncSubtensor, Gemm, Gemv, Ger)):
-        return replace(op, inplace=False)
+        plain: Any = op
+        return replace(plain, inplace=False)
     if isinstance(op, (Elemwise, FusedReduction)):
         return replace(op, inplace_pattern=())
     return None
