@@ -66,8 +66,7 @@ class AdvancedSubtensor1(BaseSubtensor):
 class AdvancedIncSubtensor1(BaseIncSubtensor):
     """`x` with `y` added to, or put into, `x[rows]`; inputs x, y and an integer vector.
 
-    Rows that occur several times get each addition, or the last value. The gradient of a
-    `set` takes it that no row occurs twice, as the lineage's does.
+    Rows that occur several times get each addition, or the last value.
     """
 
     inplace: bool = False
@@ -139,8 +138,7 @@ class AdvancedSubtensor(BaseSubtensor):
 class AdvancedIncSubtensor(BaseIncSubtensor):
     """`x` with `y` added to, or put into, `x[index]`, for an index with arrays or masks.
 
-    Elements that are indexed several times get each addition, or the last value. The gradient
-    of a `set` takes it that no element is indexed twice, as the lineage's does.
+    Elements that are indexed several times get each addition, or the last value.
     """
 
     idx_list: Entries

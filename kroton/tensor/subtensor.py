@@ -28,6 +28,7 @@ from kroton.tensor.indexing import (
     symbolic_index,
     symbolic_region,
 )
+from kroton.tensor.repeated_index import last_writes
 from kroton.tensor.type import TensorType, discrete_dtypes
 
 __all__ = [
@@ -153,10 +154,14 @@ class BaseIncSubtensor(Op):
         if x.type.dtype in discrete_dtypes:
             zeros = [T.zeros_like(v, dtype=config.floatX) for v in (x, y)]
             return [*zeros, *disconnected]
-        gx = gz
+        gx, gy = gz, self.reader()(gz, *given)
+        entries = self.entries(given)
         if self.set_instead_of_inc:
             gx = self.reader().writer(set_instead_of_inc=True)(gz, 0, *given)
-        return [gx, sum_to(self.reader()(gz, *given), y), *disconnected]
+            last = last_writes(x, entries, given) if any(map(is_array, entries)) else None
+            if last is not None:
+                gy = T.switch(last, gy, 0)
+        return [gx, sum_to(gy, y), *disconnected]
 
     def R_op(self, inputs: Sequence[Any], eval_points: Sequence[Any]) -> Sequence[Any]:
         x, y, *given = inputs

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import kroton.tensor as T
 from kroton.gradient import Rop, grad, verify_grad
 from kroton.graph.evaluation import interpret
+from kroton.graph.traversal import ancestors
 from kroton.linking.kernels import select_kernel
 from kroton.tensor.advanced_subtensor import AdvancedSubtensor, AdvancedSubtensor1, Nonzero
 
@@ -261,6 +262,69 @@ def test_gradients_of_assignment_agree_with_finite_differences(index):
     point = rng.random((3, 4))
     verify_grad(lambda x, y: T.set_subtensor(x[index], y), [point, point[index]], rng=rng)
     verify_grad(lambda x, y: T.set_subtensor(x[index], y), [point, np.array(0.5)], rng=rng)
+
+
+REPEATED = [
+    ([0, 2, 0, -1, 2],),
+    ([0, 2, 0, 0], [1, -1, 1, 0]),
+    (slice(None), [1, 1, -3, 0]),
+    ([1, 1, 0], slice(1, None), [2, 2, 2]),
+    ([[0, 1], [-3, 1]],),
+    (0, slice(None), [2, 0, 2]),
+    ([1, 1], None, slice(None)),
+    (None, [0, 0, 0], slice(None, None, 2)),
+    (np.array([True, False, True]), [[1, 1], [1, 0]]),
+    ([[0], [0]], [1, 1, 2]),
+]
+
+
+@pytest.mark.parametrize("symbolic", [True, False])
+@pytest.mark.parametrize("index", REPEATED)
+def test_the_gradient_of_an_assignment_goes_to_the_last_value_put_into_an_element(index, symbolic):
+    rng = np.random.default_rng(0)
+    point = rng.random((3, 4, 3))
+    given = [np.asarray(e) for e in index if isinstance(e, (list, np.ndarray))]
+    variables = [T.TensorType(str(a.dtype), (None,) * a.ndim)() for a in given]
+    supply = iter(variables)
+    key = tuple(
+        next(supply) if symbolic and isinstance(e, (list, np.ndarray)) else e for e in index
+    )
+    x, y = T.dtensor3(), T.TensorType("float64", (None,) * point[index].ndim)()
+    weights = rng.random(point.shape)
+    cost = T.sum(T.set_subtensor(x[key], y**2) ** 2 * weights)
+    value = 1 + rng.random(point[index].shape)
+    args = {x: point, y: value, **(dict(zip(variables, given)) if symbolic else {})}
+    gx, gy = (g.eval(args) for g in grad(cost, [x, y]))
+    numbers = np.full(point.shape, -1)
+    numbers[index] = np.arange(value.size).reshape(value.shape)
+    expected = np.zeros(value.size)
+    written = numbers >= 0
+    expected[numbers[written]] = (4 * weights[written]) * value.ravel()[numbers[written]] ** 3
+    np.testing.assert_allclose(gy.ravel(), expected)
+    np.testing.assert_allclose(gx, np.where(written, 0, 2 * point * weights))
+    verify_grad(lambda x, y: T.set_subtensor(x[index], y), [point, value], rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("index", "known"),
+    [
+        (([0, 2],), True),
+        (([0, -1],), True),
+        (([0, 0],), False),
+        (([0, -3],), False),
+        (([0, 0], [1, 2]), True),
+        (([0, 0], slice(None), [1, 1]), False),
+        ((T.lvector(),), False),
+        ((T.matrix(dtype="bool"),), True),
+        (T.nonzero(T.dmatrix()), True),
+        ((slice(1), 0), True),
+    ],
+)
+def test_the_gradient_of_an_assignment_looks_for_repetitions_only_where_they_may_be(index, known):
+    x, y = T.tensor("float64", (3, 4, 5)), T.dscalar()
+    gy = grad(T.sum(T.set_subtensor(x[index], y)), y)
+    ops = [v.owner.op for v in ancestors([gy]) if v.owner is not None]
+    assert any(getattr(op, "name", "") == "switch" for op in ops) is not known
 
 
 def test_the_gradient_goes_through_a_symbolic_mask():
