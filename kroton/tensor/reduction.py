@@ -20,7 +20,13 @@ from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.op import Op
 from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.elemwise import Elemwise, cast
-from kroton.tensor.type import TensorType, continuous_dtypes, discrete_dtypes, dtype_of
+from kroton.tensor.type import (
+    TensorType,
+    continuous_dtypes,
+    discrete_dtypes,
+    dtype_of,
+    integer_dtypes,
+)
 
 __all__ = ["CAReduce", "all", "any", "max", "min", "prod", "sum"]
 
@@ -150,6 +156,12 @@ class CAReduce(Op):
             self.acc_dtype.startswith("complex") or self.acc_dtype == "bool"
         ):
             raise TypeError(f"{self.name} of {x.type.dtype} cannot be taken in {self.acc_dtype}")
+        if x.type.dtype in continuous_dtypes and self.acc_dtype in integer_dtypes:
+            raise TypeError(
+                f"{self.name}: each element of {x.type.dtype} would lose its fraction when it is "
+                f"accumulated in {self.acc_dtype}; cast the result instead, or, if that is meant, "
+                f"x.astype({self.acc_dtype!r}) before"
+            )
         shape = [e for d, e in enumerate(x.type.shape) if d not in self.axis]
         return Apply(self, [x], [TensorType(self.dtype, shape)()])
 
@@ -268,7 +280,8 @@ def sum(
     ValueError
         For an axis that is out of range or given twice.
     TypeError
-        For an axis that is not an integer, or complex values summed in a real dtype.
+        For an axis that is not an integer, complex values summed in a real dtype, or others in
+        a dtype of integers.
     """
     x = as_tensor_variable(input)
     dtype = accumulated_dtype(x.type.dtype) if dtype is None else dtype_of(dtype)

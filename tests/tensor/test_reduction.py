@@ -115,6 +115,20 @@ def test_complex_values_have_no_real_sum():
         T.sum(T.zmatrix(), dtype="float64")
 
 
+@pytest.mark.parametrize(
+    "reduce",
+    [
+        lambda x: T.sum(x, acc_dtype="int32"),
+        lambda x: T.prod(x, dtype="int64"),
+        lambda x: T.mean(x, acc_dtype="int64"),
+        lambda x: T.sum(T.cast(x, "complex128"), acc_dtype="int64"),
+    ],
+)
+def test_floats_are_not_accumulated_in_integers(reduce):
+    with pytest.raises(TypeError, match="int"):
+        reduce(T.dvector())
+
+
 def test_a_mean_has_no_integer_dtype():
     with pytest.raises(TypeError, match="a mean needs a float"):
         T.mean(T.matrix(), dtype="int64")
