@@ -381,7 +381,8 @@ def function(
     name : str, optional
         For messages and profiles.
     rebuild_strict : bool
-        Whether givens must have the type of what they replace.
+        Whether givens must have the type of what they replace. Otherwise the Ops that use them
+        are applied anew, and the results may have other types as well.
     allow_input_downcast : bool, optional
         Whether arguments may lose precision; None allows it for Python floats.
     profile : bool or ProfileStats, optional
@@ -482,7 +483,7 @@ def function(
     values = [o.variable for o in results] + [value for _, value in collected]
     values += [item.update for item in items if item.update is not None]
     if pairs:
-        values = substitute(values, pairs)
+        values = substitute(values, pairs, rebuild_strict)
         n = len(results)
         results = [SymbolicOutput(v, o.borrow) for v, o in zip(values[:n], results)]
         collected = [(s, v) for (s, _), v in zip(collected, values[n:])]

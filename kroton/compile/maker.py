@@ -86,15 +86,16 @@ class FunctionMaker:
 
 
 def substitute(
-    expressions: Sequence[Variable], givens: Sequence[tuple[Variable, Variable]]
-) -> list[Variable]:
+    expressions: Sequence[Variable], givens: Sequence[tuple[Variable, Variable]],
+    strict: bool = True,
+) -> list[Variable]:  # fmt: skip
     """`expressions` with each key of `givens` replaced; replacements are substituted as well
     where that ends.
 
     Raises
     ------
     TypeError
-        If a replacement has another type.
+        If a replacement has another type and `strict`; otherwise if an Op refuses it.
     """
     if not givens:
         return list(expressions)
@@ -107,15 +108,15 @@ def substitute(
     while waiting:
         ready = [old for old in waiting if all(d in order for d in depends[old])]
         if not ready:
-            return list(clone_replace(list(expressions), keys))
+            return list(clone_replace(list(expressions), keys, strict))
         for old in ready:
             order.append(old)
             del waiting[old]
     done: dict[Variable, Variable] = {}
     for old in order:
         inner = {d: done[d] for d in depends[old]}
-        done[old] = clone_replace(keys[old], inner) if inner else keys[old]
-    return list(clone_replace(list(expressions), done))
+        done[old] = clone_replace(keys[old], inner, strict) if inner else keys[old]
+    return list(clone_replace(list(expressions), done, strict))
 
 
 def collect_updates(

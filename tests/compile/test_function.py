@@ -628,3 +628,15 @@ def test_the_garbage_collector_is_as_it_was_after_compiling() -> None:
             assert gc.isenabled() is before
         finally:
             gc.enable()
+
+
+def test_givens_that_are_not_strict_may_have_another_type():
+    x, fv = T.dvector("x"), T.fvector("fv")
+    f = kroton.function([fv], (x * 2).sum(), givens={x: fv}, rebuild_strict=False)
+    assert f(np.ones(3, "float32")).dtype == np.float32
+    assert f([1.0, 2.0]) == 6.0
+    y = T.dvector("y")
+    g = kroton.function([fv], y + x, givens={x: y * 2, y: fv}, rebuild_strict=False)
+    np.testing.assert_array_equal(g([1.0, 2.0]), [3, 6])
+    with pytest.raises(TypeError, match="givens for x"):
+        kroton.function([fv], x * 2, givens={x: fv})
