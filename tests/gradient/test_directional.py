@@ -258,3 +258,11 @@ def test_the_gradient_of_a_softmax_loss_is_forward_differentiable():
     np.testing.assert_allclose(
         Rop(grad(cost, x), x, T.constant(direction)).eval({x: at}), expected, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("marked", [kroton.zero_grad, kroton.consider_constant])
+def test_what_has_a_zero_gradient_has_a_zero_directional_derivative(marked):
+    x, t = T.dvectors("x t")
+    args = {x: [2.0, 3.0], t: [1.0, 1.0]}
+    np.testing.assert_array_equal(Rop(marked(x), x, t).eval(args), [0, 0])
+    np.testing.assert_array_equal(Rop(marked(x) * x, x, t).eval(args), [2, 3])
