@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import kroton.tensor as T
@@ -22,10 +22,60 @@ def is_discrete(var: Any) -> bool:
     return isinstance(var.type, TensorType) and var.type.numpy_dtype.kind not in "fc"
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse an option that is none of its choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+def chosen(name: str, value: Any, choices: Sequence[str]) -> str:
+    """The one of the choices that an option names, in capitals or not; ValueError if none."""
+    for choice in choices:
+        if isinstance(value, str) and value.lower() == choice.lower():
+            return choice
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def as_constants(consider_constant: Any) -> list[Variable]:
+    """What the gradient does not go through: nothing for None, one Variable or several.
+
+    Raises
+    ------
+    TypeError
+        If something else is among them.
+    """
+    if consider_constant is None:
+        return []
+    if isinstance(consider_constant, Variable):
+        return [consider_constant]
+    try:
+        found = list(consider_constant)
+    except TypeError:
+        found = [consider_constant]
+    for var in found:
+        if not isinstance(var, Variable):
+            raise TypeError(f"consider_constant takes Variables of the graph, got {var!r}")
+    return found
+
+
+def as_known_grads(known_grads: Any) -> dict[Any, Any]:
+    """Cotangents by Variable, from a mapping or pairs, as those of their Variables.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, or a key is no Variable.
+    """
+    if known_grads is None:
+        return {}
+    pairs = known_grads.items() if isinstance(known_grads, Mapping) else known_grads
+    fixed: dict[Any, Any] = {}
+    try:
+        items = [(var, g) for var, g in pairs]
+    except (TypeError, ValueError):
+        raise TypeError(
+            "known_grads is a dict from Variables to their gradients, or a list of such pairs, "
+            f"got {known_grads!r}"
+        ) from None
+    for var, g in items:
+        if not isinstance(var, Variable):
+            raise TypeError(f"the keys of known_grads must be Variables, got {var!r}")
+        fixed[var] = as_cotangent(var, g, "known_grads")
+    return fixed
 
 
 def check_cost(cost: Any) -> None:

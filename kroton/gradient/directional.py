@@ -11,8 +11,8 @@ from kroton.gradient.arguments import (
     RETURN_CHOICES,
     as_cotangent,
     as_list,
-    check_choice,
     check_wrt,
+    chosen,
     complain_of_output,
     disconnected,
     format_like,
@@ -64,8 +64,8 @@ def Rop(
     The derivation of forward from reverse mode: J. Townsend, "A new trick for calculating
     Jacobian vector products", 2017.
     """
-    check_choice("disconnected_outputs", disconnected_outputs, DISCONNECTED_CHOICES)
-    check_choice("return_disconnected", return_disconnected, RETURN_CHOICES)
+    complaint = chosen("disconnected_outputs", disconnected_outputs, DISCONNECTED_CHOICES)
+    return_disconnected = chosen("return_disconnected", return_disconnected, RETURN_CHOICES)
     outputs, variables, points = as_list(f), as_list(wrt), as_list(eval_points)
     if len(variables) != len(points):
         raise ValueError(f"Rop: {len(variables)} variables in wrt but {len(points)} eval_points")
@@ -85,7 +85,7 @@ def Rop(
     for out in outputs:
         t = tangents.get(out)
         if t is None or isinstance(t.type, DisconnectedType):
-            complain_of_output(out, disconnected_outputs)
+            complain_of_output(out, complaint)
             t = disconnected(out, return_disconnected)
         elif isinstance(t.type, NullType):
             raise NullTypeGradError(

@@ -14,11 +14,13 @@ from kroton.gradient.arguments import (
     DISCONNECTED_CHOICES,
     NULL_CHOICES,
     RETURN_CHOICES,
+    as_constants,
     as_cotangent,
+    as_known_grads,
     as_list,
-    check_choice,
     check_cost,
     check_wrt,
+    chosen,
     complain_of_input,
     disconnected,
     format_like,
@@ -50,13 +52,13 @@ def grad(
         What is differentiated. None if `known_grads` says where to start.
     wrt : Variable, or a list or tuple of them
         What to differentiate by.
-    consider_constant : iterable of Variable, optional
-        Variables that the gradient does not go through.
+    consider_constant : Variable or iterable of Variable, optional
+        What the gradient does not go through.
     disconnected_inputs : {'raise', 'warn', 'ignore'}
         What to do if the cost does not depend differentiably on a variable in `wrt`.
     add_names : bool
         Name gradients `(d<cost>/d<variable>)` where both have names.
-    known_grads : mapping from Variable to its gradient, optional
+    known_grads : mapping from Variable to its gradient, or such pairs, optional
         Gradients of a cost, perhaps an unknown one, that replace those that would be computed.
     return_disconnected : {'zero', 'None', 'disconnected'}
         What is returned for a disconnected variable: zeros, None, or a Variable of
@@ -78,26 +80,22 @@ def grad(
     NullTypeGradError
         See `null_gradients`.
     """
-    check_choice("disconnected_inputs", disconnected_inputs, DISCONNECTED_CHOICES)
-    check_choice("return_disconnected", return_disconnected, RETURN_CHOICES)
-    check_choice("null_gradients", null_gradients, NULL_CHOICES)
-    if cost is None and not known_grads:
+    disconnected_inputs = chosen("disconnected_inputs", disconnected_inputs, DISCONNECTED_CHOICES)
+    return_disconnected = chosen("return_disconnected", return_disconnected, RETURN_CHOICES)
+    null_gradients = chosen("null_gradients", null_gradients, NULL_CHOICES)
+    fixed = as_known_grads(known_grads)
+    if cost is None and not fixed:
         raise ValueError("grad needs a cost, or known_grads to start from")
     if cost is not None:
         check_cost(cost)
     variables = as_list(wrt)
     for var in variables:
         check_wrt(var)
-    fixed = {}
-    for var, g in (known_grads or {}).items():
-        if not isinstance(var, Variable):
-            raise TypeError(f"the keys of known_grads must be Variables, got {var!r}")
-        fixed[var] = as_cotangent(var, g, "known_grads")
     seeds = []
     if cost is not None and cost not in fixed:
         seeds.append((cost, T.constant(1, dtype=cost.type.dtype)))
     cost_name = cost.name if cost is not None and add_names else None
-    found = pullback(seeds, variables, consider_constant or (), fixed, cost_name)
+    found = pullback(seeds, variables, as_constants(consider_constant), fixed, cost_name)
     result = []
     for var, g in zip(variables, found):
         if isinstance(g.type, DisconnectedType):
@@ -135,7 +133,7 @@ def Lop(
     -------
     Variable, or a list or tuple of them as `wrt` is one
     """
-    check_choice("disconnected_inputs", disconnected_inputs, DISCONNECTED_CHOICES)
+    disconnected_inputs = chosen("disconnected_inputs", disconnected_inputs, DISCONNECTED_CHOICES)
     outputs, cotangents, variables = as_list(f), as_list(eval_points), as_list(wrt)
     if len(outputs) != len(cotangents):
         raise ValueError(f"Lop: {len(outputs)} outputs but {len(cotangents)} eval_points")
@@ -143,7 +141,7 @@ def Lop(
         check_wrt(var)
     seeds = [(var, as_cotangent(var, g, "Lop")) for var, g in zip(outputs, cotangents)]
     result = []
-    for var, g in zip(variables, pullback(seeds, variables, consider_constant or ())):
+    for var, g in zip(variables, pullback(seeds, variables, as_constants(consider_constant))):
         if isinstance(g.type, DisconnectedType):
             complain_of_input(var, disconnected_inputs)
             g = disconnected(var, "zero")

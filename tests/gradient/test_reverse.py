@@ -407,3 +407,33 @@ def test_the_gradient_of_the_gradient_is_the_second_derivative():
 
 def test_t_grad_is_grad():
     assert T.grad is grad is kroton.grad
+
+
+@pytest.mark.parametrize("what", ["Disconnected", "DISCONNECTED", "none", "NONE", "Zero"])
+def test_options_may_be_written_in_capitals(what):
+    x, v = T.dscalars("x v")
+    g = grad(x**2, v, disconnected_inputs="Ignore", return_disconnected=what)
+    if what.lower() == "none":
+        assert g is None
+    else:
+        assert isinstance(g.type, DisconnectedType) is (what.lower() == "disconnected")
+
+
+def test_one_variable_may_be_considered_constant_and_a_number_may_not():
+    x = T.dscalar("x")
+    u = x**2
+    assert grad(u * x, x, consider_constant=u).eval({x: 3.0}) == 9.0
+    assert Lop(u * x, x, T.constant(1.0), consider_constant=u).eval({x: 3.0}) == 9.0
+    for wrong in ([3], 3):
+        with pytest.raises(TypeError, match=r"consider_constant takes Variables .* got 3"):
+            grad(u, x, consider_constant=wrong)
+
+
+def test_known_gradients_may_be_pairs():
+    x = T.dvector("x")
+    q = x**2
+    g = grad(None, x, known_grads=[(q, T.ones_like(q))])
+    np.testing.assert_array_equal(g.eval({x: [1.0, 2.0]}), [2, 4])
+    for wrong in (q, 3, [q]):
+        with pytest.raises(TypeError, match="known_grads is a dict"):
+            grad(None, x, known_grads=wrong)
