@@ -201,13 +201,35 @@ _INFIX = {
     "xor": ("^", 3, True),
 }  # fmt: skip
 _PREFIX = {"neg": "-", "invert": "~"}
+ARGUMENT = 1
+"""The precedence of a place between brackets and commas: nothing needs brackets there."""
+POSTFIX = 8
+"""That of what an index, an attribute or a method follows: operators need brackets there."""
 _LIMIT = 2_000_000
 
 _special: dict[type, Callable[[Apply], list[Any] | None]] = {}
 
 
 def register_pp(op_type: type, tokens: Callable[[Apply], list[Any] | None]) -> None:
-    """Print Applys of `op_type` as `tokens(node)`: strings, and pairs (Variable, precedence)."""
+    """Let `pp` print Applys of `op_type` as `tokens(node)`.
+
+    Parameters
+    ----------
+    op_type : subclass of Op
+    tokens : callable
+        From an Apply to a list of strings and of pairs (Variable, precedence), or to None for
+        what is printed without it. The precedence is that of the place the Variable stands at,
+        `ARGUMENT` or `POSTFIX` for instance. Of an Op with several outputs, `[k]` follows.
+
+    Raises
+    ------
+    TypeError
+        If `op_type` is no class, or `tokens` cannot be called.
+    """
+    if not isinstance(op_type, type) or not callable(tokens):
+        raise TypeError(
+            f"register_pp takes an Op class and a function, got {op_type!r}, {tokens!r}"
+        )
     _special[op_type] = tokens
 
 
@@ -328,7 +350,7 @@ def _tokens(var: Variable, precedence: int) -> list[Any]:
     if special is not None:
         tokens = special(node)
         if tokens is not None:
-            return tokens
+            return [*tokens, f"[{var.index}]"] if len(node.outputs) > 1 else tokens
     name = getattr(node.op, "name", None) or _short(node.op)
     if name in _INFIX and len(node.inputs) == 2:
         symbol, own, associative = _INFIX[name]
@@ -345,7 +367,7 @@ def _tokens(var: Variable, precedence: int) -> list[Any]:
     for k, v in enumerate(node.inputs):
         if k:
             call.append(", ")
-        call.append((v, 0) if v.name is None else _leaf(v))
+        call.append((v, ARGUMENT))
     call.append(")")
     if len(node.outputs) > 1:
         call.append(f".{var.index}")
@@ -357,7 +379,11 @@ def _leaf(var: Variable) -> str:
         return var.name
     if isinstance(var, Constant):
         data = np.asarray(var.data)
-        return str(data.item()) if data.ndim == 0 else str(var)
+        if data.ndim == 0:
+            return str(data.item())
+        if data.dtype.kind in "biufc":
+            text = np.array2string(data, separator=", ", threshold=10, edgeitems=2)
+            return " ".join(text.split()).replace("[ ", "[")
     return str(var)
 
 

@@ -8,7 +8,7 @@ import pytest
 import kroton
 import kroton.tensor as T
 from kroton.graph import FunctionGraph
-from kroton.printing import Print, char_from_number, debugprint, pp
+from kroton.printing import Print, char_from_number, debugprint, pp, register_pp
 
 
 def test_a_tree_shows_each_apply_once():
@@ -84,6 +84,59 @@ def test_letters_count_on_after_z():
 def test_mathematics_has_the_brackets_it_needs(build, text):
     x, y = T.dscalars("x y")
     assert pp(build(x, y)) == text
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda m, v, k: m.sum(), "sum(m)"),
+        (lambda m, v, k: m.sum(axis=0), "sum(m, axis=0)"),
+        (lambda m, v, k: (m + v).prod(axis=1), "prod(m + v, axis=1)"),
+        (lambda m, v, k: m.max(axis=0, keepdims=True), "max(m, axis=0)[None]"),
+        (lambda m, v, k: m.any(axis=1), "any(m, axis=1)"),
+        (lambda m, v, k: m.sum(dtype="complex128"), "sum(m, dtype='complex128')"),
+        (lambda m, v, k: T.sum(m, acc_dtype="complex128", dtype="complex128"),
+         "sum(m, dtype='complex128')"),
+        (lambda m, v, k: m.argmax(axis=1), "argmax(m, axis=1)"),
+        (lambda m, v, k: T.cumsum(m, axis=0), "cumsum(m, axis=0)"),
+        (lambda m, v, k: m[0, 1:], "m[0, 1:]"),
+        (lambda m, v, k: (m + 1)[k, ::-2], "(m + 1.0)[k, ::-2]"),
+        (lambda m, v, k: (-v)[: k + 1], "(-v)[:k + 1]"),
+        (lambda m, v, k: v[()], "v[...]"),
+        (lambda m, v, k: m[m > 0], "m[m > 0.0]"),
+        (lambda m, v, k: m[[0, 1]], "m[[0, 1]]"),
+        (lambda m, v, k: T.set_subtensor(m[0], v), "set_subtensor(m[0], v)"),
+        (lambda m, v, k: T.inc_subtensor(m[:, [0, 1]], 2.0, inplace=True),
+         "inc_subtensor(m[:, [0, 1]], 2.0, inplace=True)"),
+        (lambda m, v, k: m.T, "m.T"),
+        (lambda m, v, k: m[:, None], "m[:, None]"),
+        (lambda m, v, k: m.dimshuffle(1, "x", 0), "m.dimshuffle(1, 'x', 0)"),
+        (lambda m, v, k: T.dtensor3("t").transpose(0, 2, 1), "t.transpose(0, 2, 1)"),
+        (lambda m, v, k: T.row("r").squeeze(), "squeeze(r, axis=0)"),
+        (lambda m, v, k: T.join(1, m, m), "join(1, m, m)"),
+        (lambda m, v, k: T.split(m, [1, 2], 2, axis=1)[1], "split(m, [1, 2], 2, axis=1)[1]"),
+        (lambda m, v, k: T.repeat(v, 2), "repeat(v, 2, axis=0)"),
+        (lambda m, v, k: m.reshape((2, 3)), "m.reshape([2, 3])"),
+        (lambda m, v, k: m.reshape((k, 3)), "m.reshape([k, 3])"),
+        (lambda m, v, k: m.shape[0] * 2, "m.shape[0] * 2"),
+        (lambda m, v, k: m.astype("float32"), "cast(m, 'float32')"),
+        (lambda m, v, k: T.nnet.softmax(m, axis=0), "softmax(m, axis=0)"),
+        (lambda m, v, k: T.nnet.softmax(m), "softmax(m)"),
+        (lambda m, v, k: T.specify_shape(v, (3,)), "specify_shape(v, (3,))"),
+        (lambda m, v, k: T.unbroadcast(T.row("r"), 0), "unbroadcast(r, 0)"),
+        (lambda m, v, k: T.diagonal(m, 1), "diagonal(m, offset=1)"),
+        (lambda m, v, k: T.alloc(1.5, 2, k), "alloc(1.5, 2, k)"),
+        (lambda m, v, k: T.nonzero(m)[1], "nonzero(m)[1]"),
+        (lambda m, v, k: T.constant(np.arange(1000.0)), "[0., 1., ..., 998., 999.]"),
+    ],
+)  # fmt: skip
+def test_tensor_ops_are_printed_as_the_user_writes_them(build, text):
+    assert pp(build(T.dmatrix("m"), T.dvector("v"), T.lscalar("k"))) == text
+
+
+def test_a_printer_can_be_registered_for_an_op_and_nothing_else():
+    with pytest.raises(TypeError, match="takes an Op class and a function"):
+        register_pp(T.exp, "exp")
 
 
 def test_shared_subexpressions_end_in_dots_before_memory_does():

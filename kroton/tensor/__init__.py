@@ -41,6 +41,7 @@ from kroton.tensor.argmax import *
 from kroton.tensor.cumulative import *
 from kroton.tensor.products import *
 from kroton.tensor import nnet
+from kroton.tensor import notation as _notation
 
 if typing.TYPE_CHECKING:
 
