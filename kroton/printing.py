@@ -47,7 +47,8 @@ def debugprint(
     done, used_ids : dict, optional
         Carry what has been printed, and the identifiers used, from one call to the next.
     print_storage : bool
-        Of a compiled function, print the values of constants and shared variables.
+        Print the values of constants, of shared variables and, of a compiled function, of inputs
+        with a default. Those of other Variables are not kept between calls.
     print_clients : bool
         Print how many Applys use each Variable (for graphs and functions).
 
@@ -104,6 +105,7 @@ class _TreePrinter:
         self.positions: dict[Apply, int] = {}
         self.kinds: dict[Apply, str] = {}
         self.clients: dict[Variable, Any] = {}
+        self.defaults: dict[Variable, Any] = {}
 
     def lines_of(self, item: Any) -> Iterator[str]:
         roots: Sequence[Any]
@@ -122,6 +124,12 @@ class _TreePrinter:
             self.positions = {node: k for k, node in enumerate(order)}
             if maker is not None:
                 self.kinds = dict(zip(order, maker.linked.implementations))
+                containers = maker.spec.containers
+                self.defaults = {
+                    var: containers[item.variable]
+                    for item, var in zip(maker.inputs, fgraph.inputs)
+                    if item.variable in containers
+                }
         for root in roots:
             yield from self._tree(root)
 
@@ -171,9 +179,11 @@ class _TreePrinter:
         if self.print_clients and var in self.clients:
             parts.append(f"clients: {len(self.clients[var])}")
         if self.print_storage:
-            container = getattr(var, "container", None)
+            container = getattr(var, "container", self.defaults.get(var))
             if container is not None:
                 parts.append(repr(container.value))
+            elif isinstance(var, Constant):
+                parts.append(repr(var.data))
         return " ".join(p for p in parts if p)
 
     def _identify(self, thing: Any) -> str:

@@ -56,6 +56,16 @@ def test_values_and_clients_can_be_shown():
     assert "clients: 1" in debugprint(f, print_clients=True, file="str")
 
 
+def test_the_values_of_constants_and_of_defaults_can_be_shown():
+    x, y = T.dvectors("x y")
+    f = kroton.function([x, kroton.In(y, value=[3.0, 4.0])], x + y * T.constant([5.0, 6.0]))
+    shown = debugprint(f, print_storage=True, file="str").splitlines()
+    assert [line.split("] ")[-1] for line in shown if "[id" in line and "array" in line] == [
+        "array([3., 4.])", "array([5., 6.])",
+    ]  # fmt: skip
+    assert "array" not in debugprint(f, file="str")
+
+
 def test_printing_goes_where_it_is_told(capsys):
     x = T.dscalar("x")
     stream = io.StringIO()
