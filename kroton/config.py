@@ -191,12 +191,25 @@ _judges: dict[str, list[Callable[[Any], Any]]] = {}
 """Who refuses wrong values of a setting whose choices are not known here."""
 
 
+_sources: dict[str, str] = {}
+"""Where the settings that were read at the start came from: KROTON_FLAGS or a file's path."""
+
+
 def check(name: str, judge: Callable[[Any], Any]) -> None:
     """Call `judge` with each value that setting `name` shall get; it raises for a wrong one.
 
-    A value from the environment or the file is not asked about: a later import may register
-    the name that it mentions. Its first use tells.
+    A value that came from the environment or the file is judged at once.
+
+    Raises
+    ------
+    ValueError
+        If that value is wrong, saying where it came from.
     """
+    if name in _sources:
+        try:
+            judge(config._get(name))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{_sources[name]}: config.{name}: {error}") from None
     _judges.setdefault(name, []).append(judge)
 
 
@@ -241,11 +254,16 @@ def _pairs_of_file(path: str) -> Iterator[tuple[str, str]]:
 def _load() -> Section:
     section = Section()
     path = os.environ.get("KROTONRC", os.path.expanduser("~/.krotonrc"))
-    for name, value in (
-        *_pairs_of_file(path),
-        *_pairs_of_flags(os.environ.get("KROTON_FLAGS", "")),
+    for source, pairs in (
+        (path, _pairs_of_file(path)),
+        ("KROTON_FLAGS", _pairs_of_flags(os.environ.get("KROTON_FLAGS", ""))),
     ):
-        section._set(name, value)
+        for name, value in pairs:
+            try:
+                section._set(name, value)
+            except (AttributeError, ValueError) as error:
+                raise type(error)(f"{source}: {error}") from None
+            _sources[name] = source
     return section
 
 

@@ -98,12 +98,29 @@ def test_a_wrong_mode_linker_or_optimizer_is_refused_where_it_is_set(setting, kn
         pass
     assert known in str(error.value)
     assert getattr(config, setting) == before
-    done = run(
-        "import kroton, kroton.tensor as T; x = T.dscalar(); kroton.function([x], x)",
-        KROTON_FLAGS=f"{setting}=nosuch",
-    )
-    assert "ValueError: there is no" in done.stderr
+    done = run("import kroton", KROTON_FLAGS=f"{setting}=nosuch")
+    assert f"ValueError: KROTON_FLAGS: config.{setting}: there is no" in done.stderr
     assert known in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("floatX=float16", "ValueError: {}: config.floatX: expected one of float32, float64"),
+        ("floatx=float32", "AttributeError: {}: there is no setting 'floatx'"),
+        ("threads=few", "ValueError: {}: config.threads: "),
+        ("mode=nosuch", "ValueError: {}: config.mode: there is no mode 'nosuch'; use one of FAST_"),
+    ],
+)
+def test_a_wrong_setting_names_the_file_or_the_variable_it_came_from(tmp_path, line, message):
+    done = run("import kroton", KROTON_FLAGS=line)
+    assert message.format("KROTON_FLAGS") in done.stderr
+    path = tmp_path / "rc"
+    path.write_text(f"[global]\n{line}\n")
+    done = run("import kroton", KROTONRC=str(path), KROTON_FLAGS="")
+    assert message.format(path) in done.stderr
+    done = run("import kroton", KROTONRC=str(path), KROTON_FLAGS="mode=FAST_COMPILE,floatX=float32")
+    assert (done.returncode == 0) is (line in ("mode=nosuch",)), done.stderr
 
 
 def test_functions_without_a_mode_are_linked_and_optimized_as_the_settings_say():
