@@ -18,7 +18,8 @@ from kroton.linking.linker import (
     predefined_linkers,
     register_linker,
 )
-from kroton.rewriting import Optimizer, get_optimizer, register_optimizer
+from kroton.rewriting import Optimizer, get_optimizer
+from kroton.rewriting import register_optimizer as _register_optimizer
 
 __all__ = [
     "FAST_COMPILE",
@@ -143,12 +144,31 @@ def register_mode(name: str, mode: Any) -> None:
 
     Raises
     ------
+    TypeError
+        If it is neither.
     ValueError
         If the name is taken.
     """
+    if not isinstance(mode, Mode) and not callable(mode):
+        raise TypeError(f"register_mode takes a Mode, or a function that returns one, got {mode!r}")
     if name in predefined_modes:
         raise ValueError(f"there already is a mode named {name!r}")
     predefined_modes[name] = mode
+
+
+def register_optimizer(name: str, opt: Optimizer) -> None:
+    """Make `opt` known under `name`, for `Mode(optimizer=name)`.
+
+    Raises
+    ------
+    TypeError
+        If `opt` is no Optimizer.
+    ValueError
+        If the name is taken.
+    """
+    if not isinstance(opt, Optimizer):
+        raise TypeError(f"register_optimizer takes an Optimizer, got {opt!r}")
+    _register_optimizer(name, opt)
 
 
 def get_mode(mode: Any) -> Mode:

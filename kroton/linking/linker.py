@@ -326,9 +326,13 @@ def register_linker(name: str, linker: Linker) -> None:
 
     Raises
     ------
+    TypeError
+        If it is no Linker.
     ValueError
         If the name is taken.
     """
+    if not isinstance(linker, Linker):
+        raise TypeError(f"register_linker takes a Linker, got {linker!r}")
     if name in predefined_linkers:
         raise ValueError(f"there already is a linker named {name!r}")
     predefined_linkers[name] = linker
