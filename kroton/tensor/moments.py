@@ -7,7 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import kroton.tensor as T
+from kroton.graph.basic import Variable
 from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.elemwise import cast
 from kroton.tensor.reduction import normalized_axes
@@ -104,20 +107,35 @@ def std(
     return T.sqrt(var(input, axis=axis, ddof=ddof, keepdims=keepdims, corrected=corrected))
 
 
-def norm(x: Any, L: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The L-norm along `axis`: `sum(abs(x)**L)**(1/L)`.
+def norm(x: Any, L: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The L-norm of the elements along `axis`: `sum(abs(x)**L)**(1/L)`.
 
     Parameters
     ----------
     x : tensor
-    L : number or scalar tensor
-        0 counts the elements that are not zero, inf and -inf give the largest and the smallest
-        modulus, 1 and 2 are computed without a power.
+    L : number, scalar tensor, 'fro', 'inf', '-inf' or None
+        None and 'fro' are 2 (of a matrix, the Frobenius norm). 0 counts the elements that are
+        not zero, inf and -inf give the largest and the smallest modulus, 1 and 2 are computed
+        without a power.
     axis : int, sequence of int or None
         None means all dimensions.
     keepdims : bool
         Keep `axis` with extent 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another L.
     """
+    if L is None or isinstance(L, str):
+        orders = {None: 2, "fro": 2, "inf": math.inf, "-inf": -math.inf}
+        if L not in orders:
+            raise ValueError(f"norm: L is a number, 'fro', 'inf', '-inf' or None, got {L!r}")
+        L = orders[L]
+    elif isinstance(L, np.generic):
+        L = L.item()
+    if not isinstance(L, (int, float, Variable)):
+        raise TypeError(f"norm: L is a number, 'fro', 'inf', '-inf' or None, got {L!r}")
     x = as_tensor_variable(x)
     if x.type.dtype in discrete_dtypes:
         x = cast(x, "float64")
@@ -132,8 +150,9 @@ def norm(x: Any, L: Any, axis: Any = None, keepdims: bool = False) -> Any:
         if math.isinf(L):
             extreme = T.max if L > 0 else T.min
             return extreme(T.abs_(x), axis=axis, keepdims=keepdims)
-    powers = T.sum(T.pow(T.abs_(x), L), axis=axis, keepdims=keepdims)
-    return T.pow(powers, 1.0 / L)
+    order: Any = L
+    powers = T.sum(T.pow(T.abs_(x), order), axis=axis, keepdims=keepdims)
+    return T.pow(powers, 1.0 / order)
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

@@ -219,7 +219,8 @@ class TensorOperators:
         if n is None:
             raise TypeError(
                 f"cannot iterate over {self}: its first extent is not known while the graph is "
-                "built; use kroton.scan, or state it with T.specify_shape"
+                "built; work on all of it at once (x * 2, x.sum()), or state the extent with "
+                "T.specify_shape, or where the variable is made: T.tensor(dtype, shape=(3, None))"
             )
         return iter([self[k] for k in range(n)])
 
@@ -323,8 +324,8 @@ class TensorOperators:
         """The matrix product; see `T.dot`."""
         return T.dot(self, right)
 
-    def norm(self, L: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        """The L-norm: `(abs(x)**L).sum(axis)**(1/L)`, for L = 0 and inf their limits."""
+    def norm(self, L: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+        """The L-norm: `(abs(x)**L).sum(axis)**(1/L)`, the 2-norm by default; see `T.norm`."""
         return T.norm(self, L, axis, keepdims)
 
     def sum(

@@ -169,6 +169,22 @@ def test_norms_are_numpys(L):
     )
 
 
+@pytest.mark.parametrize(
+    ("L", "number"), [(None, 2), ("fro", 2), ("inf", np.inf), ("-inf", -np.inf), (np.int64(2), 2)]
+)
+def test_a_norm_may_be_named(L, number):
+    x = np.arange(6.0).reshape(2, 3) - 2
+    expected = evaluated(lambda v: v.norm(number), x)
+    assert evaluated(lambda v: v.norm(L), x) == expected
+    assert evaluated(lambda v: v.norm("fro"), x) == np.linalg.norm(x)
+
+
+@pytest.mark.parametrize(("L", "error"), [("nuc", ValueError), ([2], TypeError)])
+def test_a_norm_that_is_not_known_is_refused_with_those_that_are(L, error):
+    with pytest.raises(error, match="a number, 'fro', 'inf', '-inf' or None, got"):
+        T.norm(T.dmatrix(), L)
+
+
 def test_logsumexp_does_not_overflow():
     x = np.array([[1000.0, 1000.0], [-np.inf, -np.inf], [-1000.0, 0.0]])
     result = evaluated(lambda v: T.logsumexp(v, axis=1), x)
