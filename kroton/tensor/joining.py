@@ -264,14 +264,15 @@ def concatenate(tensor_list: Sequence[Any], axis: Any = 0) -> Any:
     return join(axis, *tensor_list)
 
 
-def stack(tensors: Sequence[Any], axis: Any = 0) -> Any:
-    """Tensors of equal shape side by side along a new dimension.
+def stack(*tensors: Any, axis: Any = 0) -> Any:
+    """Tensors of equal shape side by side along a new dimension: `stack([a, b])`.
 
     Parameters
     ----------
     tensors : sequence of tensors
+        In the lineage's older way they may also be the arguments, `stack(a, b)`.
     axis : int
-        The position of the new dimension in the result.
+        The position of the new dimension in the result; after a sequence the second argument.
 
     Raises
     ------
@@ -280,13 +281,18 @@ def stack(tensors: Sequence[Any], axis: Any = 0) -> Any:
     ValueError
         If it is empty or the shapes differ (at run time if not known before).
     """
-    if isinstance(tensors, Variable) and tensors.type.ndim:
-        tensors = list(tensors)
-    if not isinstance(tensors, (tuple, list)):
-        raise TypeError(f"stack takes a list or tuple of tensors, got {tensors!r}")
-    if not tensors:
+    parts: Any = tensors[0] if tensors else ()
+    if len(tensors) == 2 and _is_axis(tensors[1]) and not _is_axis(parts):
+        axis = tensors[1]
+    elif len(tensors) > 1:
+        parts = tensors
+    if isinstance(parts, Variable) and parts.type.ndim:
+        parts = [*iter(parts)]  # type: ignore[call-overload]
+    if not isinstance(parts, (tuple, list)):
+        raise TypeError(f"stack takes a list or tuple of tensors, got {parts!r}")
+    if not parts:
         raise ValueError("stack needs at least one tensor")
-    variables = [as_tensor_variable(t) for t in tensors]
+    variables = [as_tensor_variable(t) for t in parts]
     ndim = variables[0].type.ndim
     if any(v.type.ndim != ndim for v in variables):
         raise TypeError(
@@ -297,6 +303,12 @@ def stack(tensors: Sequence[Any], axis: Any = 0) -> Any:
     if ndim == 0:
         return T.make_vector(*variables)
     return join(d, *(T.expand_dims(v, d) for v in variables))
+
+
+def _is_axis(value: Any) -> bool:
+    if isinstance(value, Constant):
+        return value.type.ndim == 0 and value.type.dtype in integer_dtypes
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def stacklists(arg: Any) -> Any:

@@ -255,3 +255,24 @@ def test_roll_of_nothing_and_along_several_axes():
 def test_flip_agrees_with_numpy(axis):
     x = T.dmatrix()
     np.testing.assert_array_equal(value(T.flip(x, axis), (x, A)), np.flip(A, axis))
+
+
+def test_stack_takes_its_tensors_as_a_sequence_or_as_arguments():
+    x, y = T.dvectors("x y")
+    args = {x: [1.0, 2.0], y: [3.0, 4.0]}
+    expected = [[1, 2], [3, 4]]
+    for stacked in (T.stack([x, y]), T.stack(x, y), T.stack([x, y], 0), T.stack((x, y), axis=0)):
+        np.testing.assert_array_equal(stacked.eval(args), expected)
+    for stacked in (T.stack([x, y], 1), T.stack(x, y, axis=1), T.stack([x, y], T.constant(1))):
+        np.testing.assert_array_equal(stacked.eval(args), np.transpose(expected))
+    z = T.dscalar("z")
+    np.testing.assert_array_equal(T.stack(z, z, z).eval({z: 2.0}), [2, 2, 2])
+    with pytest.raises(TypeError, match="stack takes a list or tuple of tensors"):
+        T.stack(3)
+
+
+def test_a_variable_of_unknown_extent_is_not_iterated_over_and_the_error_says_what_to_do():
+    with pytest.raises(TypeError, match="state the extent with"):
+        list(T.dvector("x"))
+    with pytest.raises(TypeError, match="state the extent with"):
+        T.stack(T.dvector("x"))
