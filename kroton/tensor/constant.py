@@ -25,12 +25,13 @@ def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: An
     ndim : int, optional
         Extents of 1 are put in front to reach this number.
     dtype : str, optional
-        Python numbers must fit into it.
+        Floats may be rounded to it; anything else must have its value in it.
 
     Raises
     ------
     TypeError
-        If `x` is not numeric, is a masked array or has more than `ndim` dimensions.
+        If `x` is not numeric, is a masked array, has more than `ndim` dimensions, or would lose
+        a fraction, an imaginary part or digits in `dtype`.
     OverflowError
         If a Python int does not fit into `dtype`.
     """
@@ -52,6 +53,8 @@ def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: An
         data = np.array(x, dtype=wanted)
     except (ValueError, TypeError) as error:
         raise TypeError(f"cannot make a constant of {x!r}: {error}") from None
+    if dtype is not None and type(x) not in (int, bool):
+        _refuse_loss(x, data)
     if data.dtype.kind not in "biufc":
         raise TypeError(f"cannot make a numeric constant of {x!r} (dtype {data.dtype})")
     if data.dtype == np.float16:
@@ -72,6 +75,22 @@ def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: An
                 _scalars[key] = known
         return known
     return TensorConstant(type_, data, name)
+
+
+def _refuse_loss(x: Any, data: np.ndarray) -> None:
+    """Raise TypeError if `data` lacks a fraction, an imaginary part or digits that `x` has."""
+    if data.dtype.kind == "c":
+        return
+    given = np.asarray(x)
+    if data.dtype.kind == "f":
+        lost = given.dtype.kind == "c" and bool(np.any(given.imag))
+    else:
+        lost = given.dtype != data.dtype and not np.array_equal(given, data)
+    if lost:
+        raise TypeError(
+            f"cannot make a constant of dtype {data.dtype} of {x!r} without losing value; round "
+            f"it first, or let T.cast do what NumPy's astype does"
+        )
 
 
 def as_tensor_variable(

@@ -59,3 +59,28 @@ def test_a_mask_is_never_dropped_silently():
     ):
         with pytest.raises(TypeError, match="masked arrays are not supported; fill them first"):
             use()
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (3.7, "int8"),
+        ([1.5], "int8"),
+        (np.array([300]), "int8"),
+        (np.array(-1), "uint8"),
+        (np.float64(0.5), "bool"),
+        ([1 + 2j], "float64"),
+    ],
+)
+def test_a_constant_that_would_lose_value_is_refused(value, dtype):
+    for make in (T.constant, T.as_tensor_variable):
+        with pytest.raises(TypeError, match="cannot make a constant"):
+            make(value, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(3.0, "int8"), ([1.0, 2.0], "int64"), (0.1, "float32"), (1, "bool"), (1 + 0j, "complex64")],
+)
+def test_a_constant_may_be_rounded_to_floats_and_have_another_dtype_of_the_same_value(value, dtype):
+    assert T.constant(value, dtype=dtype).type.dtype == dtype
