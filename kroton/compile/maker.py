@@ -127,7 +127,8 @@ def collect_updates(
     Raises
     ------
     TypeError
-        For an update of something that is not shared, or to another type.
+        For an update of something that is not shared, or to another type; for a
+        `no_default_updates` that is neither a bool nor a list of shared variables.
     ValueError
         For two updates of one variable.
     """
@@ -152,7 +153,7 @@ def collect_updates(
             ) from None
     if no_default_updates is True:
         return list(chosen.items())
-    excluded = set(no_default_updates or ())
+    excluded = _without_default(no_default_updates)
     seen: set[Variable] = set()
     pending: list[Variable] = [*outputs, *chosen.values()]
     while pending:
@@ -166,6 +167,20 @@ def collect_updates(
                 chosen[var] = var.default_update
                 pending.append(var.default_update)
     return list(chosen.items())
+
+
+def _without_default(given: Any) -> set[SharedVariable]:
+    """The shared variables that `no_default_updates`, which is not True, lists."""
+    if given is None or given is False:
+        return set()
+    listed = [given] if isinstance(given, Variable) else given
+    if not isinstance(listed, (list, tuple, set, frozenset)) or not all(
+        isinstance(v, SharedVariable) for v in listed
+    ):
+        raise TypeError(
+            f"no_default_updates is True, False or a list of shared variables, got {given!r}"
+        )
+    return set(listed)
 
 
 @dataclass

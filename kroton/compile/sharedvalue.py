@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -254,12 +255,31 @@ def shared(
         raise TypeError(f"a shared variable needs a value, got the symbolic variable {value}")
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" and value.dtype.itemsize > 1:
         TensorType(value.dtype, ())
-    for constructor in reversed(_constructors):
+    candidates = _constructors[::-1]
+    if kwargs:
+        candidates = [c for c in candidates if _takes(c, kwargs)]
+        if not candidates:
+            raise TypeError(
+                f"shared takes no such keywords together: {', '.join(kwargs)}; there are "
+                "value, name, strict, allow_downcast, borrow, shape and broadcastable"
+            )
+    reasons = []
+    for constructor in candidates:
         try:
             return constructor(
                 value, name=name, strict=strict, allow_downcast=allow_downcast, **kwargs
             )
         except TypeError as error:
-            failed = error
-            continue
-    raise TypeError(f"no shared variable can hold a {type(value).__name__}: {failed}")
+            reasons.append(str(error))
+    raise TypeError(
+        f"no shared variable can hold this {type(value).__name__}: {'; '.join(reasons)}"
+    )
+
+
+def _takes(constructor: SharedConstructor, kwargs: dict[str, Any]) -> bool:
+    """Whether the constructor has parameters of these names."""
+    try:
+        inspect.signature(constructor).bind(None, **kwargs)
+    except TypeError:
+        return False
+    return True

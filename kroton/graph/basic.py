@@ -109,7 +109,7 @@ class Variable:
         """
         from kroton.graph.evaluation import evaluate
 
-        return evaluate(self, inputs_to_values or {})
+        return evaluate(self, {} if inputs_to_values is None else inputs_to_values)
 
     def __str__(self) -> str:
         if self.name is not None:

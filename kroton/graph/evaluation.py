@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kroton.graph.basic import Constant, Variable
-from kroton.graph.traversal import explicit_inputs, inputs, toposort
+from kroton.graph.traversal import ancestors, explicit_inputs, inputs, toposort
 
 Compiler = Callable[..., Callable[..., Any]]
 
@@ -61,9 +61,17 @@ def evaluate(var: Variable, values: Mapping[Any, Any]) -> Any:
 
     Raises
     ------
+    TypeError
+        If `values` is no mapping.
     ValueError
-        If an input has no value, or a name fits no input or several.
+        If an input has no value, a name fits no input or several, or a value is given for what
+        `var` does not depend on.
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            f"eval takes a dict from Variables (or names) to values, as in y.eval({{x: value}}), "
+            f"got {type(values).__name__}"
+        )
     free = explicit_inputs([var])
     given: dict[Variable, Any] = {}
     for key, value in values.items():
@@ -72,8 +80,16 @@ def evaluate(var: Variable, values: Mapping[Any, Any]) -> Any:
             if len(named) != 1:
                 raise ValueError(f"{len(named)} inputs of {var} are named {key!r}")
             given[named[0]] = value
-        else:
+        elif isinstance(key, Variable):
             given[key] = value
+        else:
+            raise TypeError(f"eval: values are given for Variables or names, not for {key!r}")
+    unused = set(given).difference(ancestors([var]))
+    if unused:
+        raise ValueError(
+            f"eval: {var} does not depend on {', '.join(str(v) for v in given if v in unused)}, "
+            "for which a value is given"
+        )
     needed = [v for v in inputs([var], given) if not isinstance(v, Constant)]
     missing = [v for v in needed if v not in given and getattr(v, "container", None) is None]
     if missing:

@@ -641,3 +641,44 @@ def test_givens_that_are_not_strict_may_have_another_type():
     np.testing.assert_array_equal(g([1.0, 2.0]), [3, 6])
     with pytest.raises(TypeError, match="givens for x"):
         kroton.function([fv], x * 2, givens={x: fv})
+
+
+def test_a_shared_variable_that_is_refused_says_why():
+    with pytest.raises(TypeError, match="dimension 0 has 2 elements instead of 1"):
+        kroton.shared(np.ones((2, 3)), shape=(1, None))
+    with pytest.raises(TypeError, match=r"no such keywords together: foo; there are value.*shape"):
+        kroton.shared(1.0, foo=2)
+    assert kroton.shared(np.ones((1, 3)), shape=(1, None)).type.shape == (1, None)
+
+
+def test_the_variables_without_a_default_update_are_a_list_of_shared_ones():
+    s = kroton.shared(1.0)
+    s.default_update = s + 1
+    for keep in ([s], (s,), {s}, s, True):
+        kroton.function([], s, no_default_updates=keep)()
+        assert s.get_value() == 1.0
+    for wrong in (3, "s", [T.dscalar()]):
+        with pytest.raises(TypeError, match="True, False or a list of shared variables, got"):
+            kroton.function([], s, no_default_updates=wrong)
+
+
+@pytest.mark.parametrize("what", ["mode", "linker", "optimizer"])
+def test_what_is_no_mode_linker_or_optimizer_cannot_be_registered_as_one(what):
+    import kroton.compile
+
+    with pytest.raises(TypeError, match=f"register_{what} takes a"):
+        getattr(kroton.compile, f"register_{what}")("Q", 3)
+    with pytest.raises(ValueError, match="'Q'"):
+        kroton.function([], [], mode=kroton.Mode(**{what: "Q"}) if what != "mode" else "Q")
+
+
+def test_eval_refuses_what_is_no_mapping_and_values_that_nothing_depends_on():
+    x, z = T.dvectors("x z")
+    y = x * 2
+    with pytest.raises(TypeError, match=r"eval takes a dict .*got ndarray"):
+        y.eval(np.ones(2))
+    with pytest.raises(ValueError, match="does not depend on z, for which"):
+        y.eval({x: [1.0], z: [2.0]})
+    with pytest.raises(TypeError, match="values are given for Variables or names, not for 3"):
+        y.eval({3: [1.0]})
+    assert T.exp(y).eval({y: [0.0]}) == 1.0
