@@ -216,3 +216,11 @@ def test_a_function_graph_of_a_deep_chain_is_built_and_pickled():
     assert len(g) == DEEP
     g2 = pickle.loads(pickle.dumps(g))
     assert len(g2) == DEEP
+
+
+def test_graphs_are_where_the_lineage_has_them():
+    from kroton.gof import graph
+    from kroton.graph import traversal
+
+    assert graph.ancestors is traversal.ancestors
+    assert all(hasattr(graph, name) for name in graph.__all__)

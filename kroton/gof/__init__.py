@@ -3,6 +3,7 @@
 Nothing is defined here: each name is imported from the room it lives in.
 """
 
+from kroton.gof import graph
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.destroyhandler import DestroyHandler
 from kroton.graph.features import AlreadyThere, Feature
@@ -82,6 +83,7 @@ __all__ = [
     "clone_get_equiv",
     "equal_computations",
     "generic",
+    "graph",
     "in2out",
     "inputs",
     "io_toposort",
