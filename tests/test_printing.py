@@ -219,3 +219,10 @@ def test_a_rewrite_trace_is_printed_where_it_is_told(tmp_path):
 def test_an_outline_stops_where_it_is_told():
     x = T.dvector("x")
     assert kroton.printing.outline(T.exp(T.log(T.sin(x))), depth=2) == "exp(log(...))"
+
+
+def test_variables_and_functions_print_themselves():
+    x = T.dvector("x")
+    f = kroton.function([x], x * 2)
+    assert (x * 2).dprint(file="str") == debugprint(x * 2, file="str")
+    assert f.dprint(file="str", print_type=True) == debugprint(f, file="str", print_type=True)

@@ -23,6 +23,7 @@ from kroton.config import config
 from kroton.graph.basic import Constant, Variable
 from kroton.graph.traversal import clone_replace
 from kroton.linking.hooks import Hook
+from kroton.printing import debugprint
 from kroton.tensor.constant import as_tensor_variable
 from kroton.tensor.type import TensorType
 
@@ -176,6 +177,10 @@ class Function(Entry):  # type: ignore[misc]
     def get_shared(self) -> list[SharedVariable]:
         """The shared variables that the function reads or updates."""
         return list(self.maker.shared)
+
+    def dprint(self, **options: Any) -> Any:
+        """Print the optimized graph as a tree; options are those of `kroton.debugprint`."""
+        return debugprint(self, **options)
 
     def free(self) -> None:
         """Release memory kept between calls (the lineage's name; nothing is kept per function)."""

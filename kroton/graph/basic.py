@@ -111,6 +111,12 @@ class Variable:
 
         return evaluate(self, {} if inputs_to_values is None else inputs_to_values)
 
+    def dprint(self, **options: Any) -> Any:
+        """Print the graph as a tree; options are those of `kroton.printing.debugprint`."""
+        from kroton.printing import debugprint
+
+        return debugprint(self, **options)
+
     def __str__(self) -> str:
         if self.name is not None:
             return self.name

@@ -55,16 +55,18 @@ def tensor(
 
 
 def _make(kind: str, prefix: str | None) -> Callable[..., Any]:
-    shape = _SHAPES[kind]
+    pattern = _SHAPES[kind]
     if prefix is not None:
-        return TensorType(_PREFIXES[prefix], shape)
+        return TensorType(_PREFIXES[prefix], pattern)
 
-    def construct(name: str | None = None, dtype: Any = None) -> Any:
-        return TensorType(dtype or config.floatX, shape)(name)
+    def construct(name: str | None = None, dtype: Any = None, shape: Any = None) -> Any:
+        return TensorType(dtype or config.floatX, pattern)(name, shape)
 
     construct.__name__ = construct.__qualname__ = kind
     what = "a scalar" if kind == "scalar" else f"a {kind}"
-    construct.__doc__ = f"A new Variable: {what} of dtype config.floatX, or the one given."
+    construct.__doc__ = (
+        f"A new Variable: {what} of dtype config.floatX, or the one given; `shape` fixes extents."
+    )
     return construct
 
 

@@ -105,6 +105,23 @@ class TensorType(Type):
             shape = self.shape if broadcastable is None else broadcastable
         return TensorType(self.dtype if dtype is None else dtype, shape)
 
+    def __call__(self, name: str | None = None, shape: Sequence[Any] | None = None) -> Any:
+        """A new Variable of this type, or, with `shape`, of one with these extents.
+
+        Raises
+        ------
+        ValueError
+            If `shape` contradicts what is known of this type's.
+        """
+        if shape is None:
+            return self.make_variable(name)
+        extents = tuple(map(_extent, shape))
+        if len(extents) != len(self.shape) or any(
+            known not in (None, e) for known, e in zip(self.shape, extents)
+        ):
+            raise ValueError(f"shape {tuple(shape)} does not fit {self}")
+        return TensorType(self.dtype, extents).make_variable(name)
+
     # ---- values ------------------------------------------------------------------------
 
     def filter(

@@ -161,6 +161,14 @@ class TensorOperators:
         """Round to the nearest integer; see `T.round`."""
         return T.round(self, mode)
 
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if ndigits:
+            raise TypeError(
+                f"round(x, {ndigits}): a symbolic variable is rounded to whole numbers only; "
+                "scale it before and after"
+            )
+        return T.round(self)
+
     # ---- shape
 
     @property
@@ -370,6 +378,26 @@ class TensorOperators:
         """The index of the largest element along an axis."""
         return T.argmax(self, axis=axis, keepdims=keepdims)
 
+    def ptp(self, axis: Any = None) -> Any:
+        """The largest element minus the smallest, along an axis."""
+        return T.ptp(self, axis)
+
+    def cumsum(self, axis: int | None = None) -> Any:
+        """The running sum along an axis, or of the flattened tensor."""
+        return T.cumsum(self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Any:
+        """The running product along an axis, or of the flattened tensor."""
+        return T.cumprod(self, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+        """A diagonal over two dimensions, as the last dimension; see `T.diagonal`."""
+        return T.diagonal(self, offset, axis1, axis2)
+
+    def nonzero_values(self) -> Any:
+        """The elements that are not zero, as a vector."""
+        return T.nonzero_values(self)
+
     def all(self, axis: Any = None, keepdims: bool = False) -> Any:
         """Whether all elements along an axis are true."""
         return T.all(self, axis=axis, keepdims=keepdims)
@@ -377,6 +405,24 @@ class TensorOperators:
     def any(self, axis: Any = None, keepdims: bool = False) -> Any:
         """Whether some element along an axis is true."""
         return T.any(self, axis=axis, keepdims=keepdims)
+
+
+def _elementwise(name: str) -> Any:
+    def method(self: Any) -> Any:
+        return getattr(T, name)(self)
+
+    method.__name__ = name
+    method.__qualname__ = f"TensorOperators.{name}"
+    method.__doc__ = f"`T.{name}` of each element."
+    return method
+
+
+for _name in (
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "cos", "cosh", "deg2rad", "exp",
+    "exp2", "expm1", "log", "log10", "log1p", "log2", "rad2deg", "sin", "sinh", "sqrt", "tan",
+    "tanh",
+):  # fmt: skip
+    setattr(TensorOperators, _name, _elementwise(_name))
 
 
 def _binary(operation: Any, a: Any, b: Any) -> Any:

@@ -266,3 +266,29 @@ def test_a_comparison_is_exact_for_python_integers_beyond_the_dtype(name, dtype)
         mirrored = [NUMPY[name](number, int(v)) for v in value]
         assert right.tolist() == expected
         assert left.tolist() == mirrored
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["exp", "log", "sqrt", "sin", "tanh", "arcsin", "log1p", "expm1", "deg2rad", "exp2", "arccosh"],
+)
+def test_an_elementwise_function_is_a_method(name):
+    x = T.dvector("x")
+    assert getattr(x, name)().owner.op == getattr(T, name)(x).owner.op
+    assert getattr(kroton.shared(np.ones(2)), name)().type.ndim == 1
+
+
+def test_reductions_of_the_lineage_are_methods():
+    m = np.arange(6.0).reshape(2, 3)
+    x = T.dmatrix("x")
+    for ours, expected in (
+        (x.cumsum(axis=1), m.cumsum(axis=1)),
+        (x.cumprod(), m.cumprod()),
+        (x.ptp(axis=0), np.ptp(m, axis=0)),
+        (x.diagonal(1), m.diagonal(1)),
+        (x.nonzero_values(), m[m != 0]),
+        (round(x / 4), np.round(m / 4)),
+    ):
+        np.testing.assert_array_equal(ours.eval({x: m}), expected)
+    with pytest.raises(TypeError, match="whole numbers only"):
+        round(x, 2)

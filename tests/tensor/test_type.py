@@ -84,3 +84,13 @@ def test_a_constant_that_would_lose_value_is_refused(value, dtype):
 )
 def test_a_constant_may_be_rounded_to_floats_and_have_another_dtype_of_the_same_value(value, dtype):
     assert T.constant(value, dtype=dtype).type.dtype == dtype
+
+
+def test_a_constructor_takes_extents():
+    assert T.vector("v", shape=(3,)).type.shape == (3,)
+    assert T.vector("v", shape=(3,)).name == "v"
+    assert T.fmatrix("m", shape=(None, 3)).type == T.TensorType("float32", (None, 3))
+    assert T.row(shape=(1, 4)).type.shape == (1, 4)
+    for make, shape in ((T.dvector, (2, 3)), (T.row, (2, 4)), (T.matrix, (3,))):
+        with pytest.raises(ValueError, match="does not fit"):
+            make("x", shape=shape)
