@@ -197,6 +197,8 @@ class Written:
     """What the last outputs update."""
     overwritable: set[Variable]
     """Inputs that the expression's own Ops may overwrite."""
+    guarded: bool
+    """Whether what they overwrite is copied first."""
 
 
 def graph_of(spec: Specification) -> Written:
@@ -236,8 +238,8 @@ def graph_of(spec: Specification) -> Written:
     if spec.accept_inplace:
         overwritable |= overwritten_by_own_update(fgraph)
         check_as_written(fgraph, [v for v in fgraph.inputs if v not in overwritable])
-    guard(fgraph, keep_own=spec.accept_inplace)
-    return Written(fgraph, inputs, shared, targets, overwritable)
+    guarded = guard(fgraph, keep_own=spec.accept_inplace)
+    return Written(fgraph, inputs, shared, targets, overwritable, guarded)
 
 
 def make(spec: Specification, function_class: Any) -> Any:
@@ -278,8 +280,9 @@ def _make(spec: Specification, function_class: Any) -> Any:
     mode.optimizer.apply(fgraph, Observers(observers) if observers else None)
     for hook in mode.hooks:
         hook.optimizer_finished(fgraph, mode)
-    free = written.overwritable | overwritten_by_own_update(fgraph)
-    release(fgraph, [v for v in fgraph.inputs if v not in free])
+    if written.guarded:
+        free = written.overwritable | overwritten_by_own_update(fgraph)
+        release(fgraph, [v for v in fgraph.inputs if v not in free])
     optimized = perf_counter()
 
     borrowed_inputs = {inputs[i.variable] for i in spec.inputs if i.borrow}

@@ -24,12 +24,14 @@ from kroton.tensor.subtensor import BaseIncSubtensor
 Place = tuple[Apply, int]
 
 
-def guard(fgraph: FunctionGraph, keep_own: bool = False) -> None:
+def guard(fgraph: FunctionGraph, keep_own: bool = False) -> bool:
     """Let each Apply that overwrites an input overwrite a copy.
 
     Kroton's own in-place Ops become the ones that are not (unless `keep_own`): optimization puts
-    them in place again where that is safe.
+    them in place again where that is safe. Returns whether there are copies to `release`.
     """
+    if not any(node.op.destroy_map for node in fgraph.apply_nodes):
+        return False
     number = 0
     for node in fgraph.toposort():
         if not node.op.destroy_map:
@@ -41,6 +43,7 @@ def guard(fgraph: FunctionGraph, keep_own: bool = False) -> None:
             fgraph.replace_all(list(zip(node.outputs, twin.outputs)), "guard")
             continue
         number = _guard_inputs(fgraph, node, number)
+    return number > 0
 
 
 def _guard_inputs(fgraph: FunctionGraph, node: Apply, number: int) -> int:
