@@ -229,17 +229,16 @@ def graph_of(spec: Specification) -> Written:
     inputs = dict(zip([*explicit, *shared], fgraph.inputs))
     n_results = len(results)
     targets: list[Any] = [v for v, _ in spec.updates] + [i.variable for i, _ in stateful]
-    fgraph.updated_inputs = {n_results + k: inputs[v] for k, v in enumerate(targets)}
-    fgraph.mutable_inputs = [
-        inputs[i.variable] for i in spec.inputs if i.mutable and i.value is None
-    ]
-    fgraph.borrowed_outputs = {k for k, o in enumerate(spec.outputs) if o.borrow}
-    overwritable = set(fgraph.mutable_inputs)
+    updated = {n_results + k: inputs[v] for k, v in enumerate(targets)}
+    mutable = [inputs[i.variable] for i in spec.inputs if i.mutable and i.value is None]
+    overwritable = set(mutable)
     if spec.accept_inplace:
-        overwritable |= overwritten_by_own_update(fgraph)
+        overwritable |= overwritten_by_own_update(fgraph, updated)
         check_as_written(fgraph, [v for v in fgraph.inputs if v not in overwritable])
-    guarded = guard(fgraph, keep_own=spec.accept_inplace)
-    return Written(fgraph, inputs, shared, targets, overwritable, guarded)
+    guarded: Any = guard(fgraph, keep_own=spec.accept_inplace)
+    guarded.updated_inputs, guarded.mutable_inputs = updated, mutable
+    guarded.borrowed_outputs = {k for k, o in enumerate(spec.outputs) if o.borrow}
+    return Written(guarded, inputs, shared, targets, overwritable, guarded is not fgraph)
 
 
 def make(spec: Specification, function_class: Any) -> Any:
@@ -281,7 +280,7 @@ def _make(spec: Specification, function_class: Any) -> Any:
     for hook in mode.hooks:
         hook.optimizer_finished(fgraph, mode)
     if written.guarded:
-        free = written.overwritable | overwritten_by_own_update(fgraph)
+        free = written.overwritable | overwritten_by_own_update(fgraph, updated)
         release(fgraph, [v for v in fgraph.inputs if v not in free])
     optimized = perf_counter()
 

@@ -7,7 +7,7 @@ copies that nobody would miss go away again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,14 +24,15 @@ from kroton.tensor.subtensor import BaseIncSubtensor
 Place = tuple[Apply, int]
 
 
-def guard(fgraph: FunctionGraph, keep_own: bool = False) -> bool:
-    """Let each Apply that overwrites an input overwrite a copy.
+def guard(fgraph: FunctionGraph, keep_own: bool = False) -> FunctionGraph:
+    """The graph in which each Apply that overwrites an input overwrites a copy.
 
     Kroton's own in-place Ops become the ones that are not (unless `keep_own`): optimization puts
-    them in place again where that is safe. Returns whether there are copies to `release`.
+    them in place again where that is safe. Made of `fgraph`, whose Applys change; `fgraph` itself
+    where nothing is overwritten.
     """
     if not any(node.op.destroy_map for node in fgraph.apply_nodes):
-        return False
+        return fgraph
     number = 0
     for node in fgraph.toposort():
         if not node.op.destroy_map:
@@ -43,7 +44,8 @@ def guard(fgraph: FunctionGraph, keep_own: bool = False) -> bool:
             fgraph.replace_all(list(zip(node.outputs, twin.outputs)), "guard")
             continue
         number = _guard_inputs(fgraph, node, number)
-    return number > 0
+    # Built anew: the clients of a Variable come in the order of a graph that was written so.
+    return FunctionGraph(fgraph.inputs, fgraph.outputs, clone=False)
 
 
 def _guard_inputs(fgraph: FunctionGraph, node: Apply, number: int) -> int:
@@ -99,9 +101,13 @@ def check_as_written(fgraph: FunctionGraph, protected: Collection[Variable]) -> 
         fgraph.remove_feature(handler)
 
 
-def overwritten_by_own_update(fgraph: FunctionGraph) -> set[Variable]:
-    """The inputs whose new value is made by overwriting the old one."""
-    updated: dict[int, Variable] = getattr(fgraph, "updated_inputs", {})
+def overwritten_by_own_update(
+    fgraph: FunctionGraph, updated: Mapping[int, Variable]
+) -> set[Variable]:
+    """The inputs whose new value is made by overwriting the old one.
+
+    `updated` tells from the position of an output the input whose new value it is.
+    """
     return {
         old
         for k, old in updated.items()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kroton.graph.basic import Constant, Variable
-from kroton.graph.traversal import ancestors, explicit_inputs, inputs, toposort
+from kroton.graph.traversal import explicit_inputs, inputs, toposort
 
 Compiler = Callable[..., Callable[..., Any]]
 
@@ -64,8 +64,8 @@ def evaluate(var: Variable, values: Mapping[Any, Any]) -> Any:
     TypeError
         If `values` is no mapping.
     ValueError
-        If an input has no value, a name fits no input or several, or a value is given for what
-        `var` does not depend on.
+        If an input has no value, or a name fits no input or several. Variables that `var` does
+        not depend on may have values: what became of a gradient may need less than expected.
     """
     if not isinstance(values, Mapping):
         raise TypeError(
@@ -84,12 +84,6 @@ def evaluate(var: Variable, values: Mapping[Any, Any]) -> Any:
             given[key] = value
         else:
             raise TypeError(f"eval: values are given for Variables or names, not for {key!r}")
-    unused = set(given).difference(ancestors([var]))
-    if unused:
-        raise ValueError(
-            f"eval: {var} does not depend on {', '.join(str(v) for v in given if v in unused)}, "
-            "for which a value is given"
-        )
     needed = [v for v in inputs([var], given) if not isinstance(v, Constant)]
     missing = [v for v in needed if v not in given and getattr(v, "container", None) is None]
     if missing:
