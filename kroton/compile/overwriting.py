@@ -90,10 +90,14 @@ def check_as_written(fgraph: FunctionGraph, protected: Collection[Variable]) -> 
     handler = DestroyHandler(protected)
     fgraph.attach_feature(handler)
     try:
-        fgraph.validate()
+        handler.validate(fgraph)
+        fgraph.toposort()
     except InconsistencyError as error:
+        what = str(error)
+        if isinstance(error.__cause__, ValueError):
+            what += ": what reads a value must run before what overwrites it, but needs its result"
         raise InconsistencyError(
-            f"{error}. Without accept_inplace=True the value is copied before it is overwritten; "
+            f"{what}. Without accept_inplace=True the value is copied before it is overwritten; "
             "an input may be overwritten if it is In(..., mutable=True), a shared variable by "
             "its own update"
         ) from None

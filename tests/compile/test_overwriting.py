@@ -173,6 +173,11 @@ def test_accept_inplace_refuses_to_overwrite_what_is_needed(
         kroton.function([v], outputs, mode=Mode(optimizer=optimizer), accept_inplace=True)
 
 
+def test_what_must_run_both_before_and_after_an_overwriting_op_is_explained() -> None:
+    with pytest.raises(InconsistencyError, match="must run before what overwrites it, but needs"):
+        kroton.function([v], overwrite(w) + w, accept_inplace=True)
+
+
 def test_copies_of_a_function_accept_the_same() -> None:
     s = kroton.shared(np.ones(3))
     new = T.set_subtensor(s[0], 9.0, inplace=True)
