@@ -99,8 +99,8 @@ def check_as_written(fgraph: FunctionGraph, protected: Collection[Variable]) -> 
         raise InconsistencyError(
             f"{what}. Without accept_inplace=True the value is copied before it is overwritten; "
             "an input may be overwritten if it is In(..., mutable=True), a shared variable by "
-            "its own update"
-        ) from None
+            "its own update", error.node
+        ) from None  # fmt: skip
     finally:
         fgraph.remove_feature(handler)
 
