@@ -16,7 +16,7 @@ from layouts import values
 
 from kroton import scalar
 from kroton.graph.basic import Apply
-from kroton.graph.identity import DeepCopyOp, ViewOp
+from kroton.graph.identity import DeepCopyOp, PrivateCopy, ViewOp
 from kroton.scalar.composite import Composite, Instruction
 from kroton.tensor.advanced_subtensor import (
     AdvancedIncSubtensor,
@@ -224,9 +224,10 @@ def elementwise(draw, op_type):
 # ---- identities
 
 
-@cases_of(DeepCopyOp, ViewOp, *MARKERS)
+@cases_of(DeepCopyOp, PrivateCopy, ViewOp, *MARKERS)
 def identity(draw, op_type):
-    arguments = {GradClip: (-1.0, 1.0), GradScale: (2.0,)}.get(op_type, ())
+    known = {GradClip: (-1.0, 1.0), GradScale: (2.0,), PrivateCopy: (3,)}
+    arguments = known.get(op_type, ())
     return case(draw, op_type(*arguments), array_of(draw, one_of(draw, *DTYPES), shape_of(draw)))
 
 
