@@ -87,14 +87,21 @@ class FunctionGraph:
 
     # ---- arrivals and departures -------------------------------------------------------
 
-    def _import(self, var: Variable, reason: str | None) -> Variable:
-        """Make `var` and what it depends on part of the graph; return its representative."""
+    def _import(
+        self, var: Variable, reason: str | None, instead_of: Variable | None = None
+    ) -> Variable:
+        """Make `var` and what it depends on part of the graph; return its representative.
+
+        Raises InconsistencyError, and leaves the graph as it was, if something new depends on
+        `instead_of`, perhaps because it is equal to an Apply that is there.
+        """
         known = self.variables
         if var in known:
             return var
         if var.owner is None:
             return self._import_leaf(var)
         replaced: dict[Variable, Variable] = {}
+        arrived: list[Apply] = []
         for node in toposort([var], known):
             if node in self.apply_nodes:
                 continue
@@ -103,6 +110,12 @@ class FunctionGraph:
                 if y is None:
                     y = x if x in known else self._import_leaf(x)
                 node.inputs[k] = y
+                if y is instead_of:
+                    for unused in [*node.inputs[:k], *(n.outputs[0] for n in reversed(arrived))]:
+                        self._prune(unused, reason)
+                    raise InconsistencyError(
+                        f"{var} depends on {y}, in the place of which it was to stand", node
+                    )
             key = (node.op, tuple(node.inputs))
             twin = self._known.get(key)
             if twin is not None:
@@ -113,6 +126,7 @@ class FunctionGraph:
                 continue
             self._known[key] = node
             self.apply_nodes[node] = None
+            arrived.append(node)
             self._order = None
             for out in node.outputs:
                 known[out] = {}
@@ -243,6 +257,8 @@ class FunctionGraph:
         ------
         TypeError
             If the types do not fit.
+        InconsistencyError
+            If `new_r` depends on `r`, as far as it was not part of the graph; nothing changes.
         """
         if r is new_r:
             return
@@ -250,7 +266,7 @@ class FunctionGraph:
             raise ValueError(f"{r} is not part of the graph (reason: {reason})")
         if not r.type.in_same_class(new_r.type):
             new_r = r.type.filter_variable(new_r)
-        new_r = self._import(new_r, reason)
+        new_r = self._import(new_r, reason, r)
         if new_r is r:
             return
         if new_r.name is None and r.name is not None and new_r not in self._is_input:

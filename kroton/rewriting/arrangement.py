@@ -126,7 +126,9 @@ def arrange_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     (out,) = node.outputs
     if out.type.numpy_dtype.kind != "f" or not out.type.ndim or _is_factor(fgraph, out):
         return None
-    full = _pattern(out, out.type.ndim)
+    # The inputs may be known better than the result, whose type is from when it was made.
+    patterns = [_pattern(v, out.type.ndim) for v in node.inputs]
+    full = tuple(map(any, zip(*patterns)))
     if True not in full or _is_least(node, full):
         return None
     found = factors_of(fgraph, out)

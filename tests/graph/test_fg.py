@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kroton.tensor as T
 from kroton.graph import (
     Apply,
     Constant,
@@ -203,3 +204,16 @@ def test_random_replacements_keep_the_graph_consistent(case):
         g.replace(later, earlier, "test")
         g.check_integrity()
         assert len(g.toposort()) == len(g)
+
+
+def test_what_depends_on_a_variable_does_not_replace_it():
+    x = T.dvector("x")
+    graph = FunctionGraph([x], [T.exp(T.sin(x))])
+    sine = graph.outputs[0].owner.inputs[0]
+    before = (list(graph.apply_nodes), list(graph.variables), list(graph._constants))
+    # The second is equal to the sine that is there, once it is in the graph.
+    for new in (T.sqr(sine + 3.0) * 2.0, T.sqr(T.sin(graph.inputs[0])) * 2.0):
+        with pytest.raises(InconsistencyError, match="in the place of which it was to stand"):
+            graph.replace(sine, new)
+        assert (list(graph.apply_nodes), list(graph.variables), list(graph._constants)) == before
+        graph.check_integrity()

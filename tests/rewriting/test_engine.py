@@ -12,7 +12,7 @@ import pytest
 
 import kroton.tensor as T
 from kroton.config import config
-from kroton.graph import FunctionGraph
+from kroton.graph import Apply, FunctionGraph
 from kroton.rewriting import (
     ANY,
     Observer,
@@ -288,7 +288,7 @@ def test_what_is_made_remembers_the_users_line() -> None:
 
 _DETERMINISM = """
 import kroton.tensor as T
-from kroton.graph import FunctionGraph
+from kroton.graph import Apply, FunctionGraph
 from kroton.rewriting import Phase, RewriteTrace, apply_rules, rules_of
 from kroton.rewriting.pattern import elemwise_of, exp, log, log1p, neg, nary, x, y
 phase = Phase("p")
@@ -325,3 +325,17 @@ def test_a_replacement_fits_where_inputs_have_become_known_to_be_of_extent_one()
     fgraph.replace(fgraph.inputs[0], fgraph.inputs[1])
     get_optimizer("fast_run").apply(fgraph)
     assert fgraph.outputs == [fgraph.inputs[1]]
+
+
+def test_a_rule_whose_result_depends_on_what_it_replaces_is_named_and_skipped() -> None:
+    phase = Phase("one")
+
+    @phase.rewriter("sin", name="in_a_circle")
+    def in_a_circle(fgraph: FunctionGraph, node: Apply) -> Any:
+        return node.outputs[0] * 2.0
+
+    x = T.dvector("x")
+    graph = FunctionGraph([x], [T.exp(T.sin(x))])
+    with pytest.warns(RewriteWarning, match="in_a_circle"):
+        run(phase, graph)
+    assert [str(node.op) for node in graph.toposort()] == ["Elemwise{sin}", "Elemwise{exp}"]
