@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 import pytest
-from bounds import ULPS
+from bounds import ulps_for
 from cases import CASES
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
@@ -46,7 +46,7 @@ def elementwise_bound(node, arrays, expected):
     eps = np.finfo(expected.dtype).eps
     if expected.dtype.kind == "c" and op.name in ("mul", "sqr", "true_div", "reciprocal"):
         return 4 * eps * np.abs(expected)
-    ulps, absolute = ULPS.get(op.name, (0, 0))
+    ulps, absolute = ulps_for(op, arrays[0].dtype)
     if absolute and expected.dtype == np.float32:
         absolute = 1e-6
     if not ulps:

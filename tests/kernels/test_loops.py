@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from bounds import ULPS, tame
+from bounds import tame, ulps_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import operands, values
@@ -37,11 +37,11 @@ def every_loop(op):
     return list(found)
 
 
-def assert_agree(op, got, expected):
-    """Equal, bit by bit but for the sign of a NaN, or within the bound of `ULPS`."""
+def assert_agree(op, got, expected, dtype):
+    """Equal, bit by bit but for the sign of a NaN, or within the bound of `bounds.ULPS`."""
     assert got.dtype == expected.dtype
     assert got.shape == expected.shape
-    ulps, absolute = ULPS.get(op.name, (0, 0))
+    ulps, absolute = ulps_for(op, dtype)
     if got.dtype.kind == "c" and op.name in {"mul", "sqr", "true_div", "reciprocal"}:
         # NumPy's loops for contiguous rows use fused multiply-add, those for strided rows do not.
         finite = np.isfinite(expected)
@@ -96,7 +96,7 @@ def test_every_loop_agrees_with_the_reference(name, isa):
             arrays = tame(op, arrays)
             kernel = kernel_for(op, types, out, tuple((False,) * len(s) for s in shapes))
             (got,) = kernel(*arrays)
-            assert_agree(op, got, reference(op, arrays, shapes[0]))
+            assert_agree(op, got, reference(op, arrays, shapes[0]), arrays[0].dtype)
 
 
 @pytest.mark.parametrize("source", scalar.DTYPES, ids=str)
@@ -114,7 +114,7 @@ def test_every_cast_agrees_with_numpy_where_the_value_fits(source, target, isa):
     kernel = kernel_for(op, (source,), target, ((False,),))
     for array in (x, x[::-2]):
         (got,) = kernel(array)
-        assert_agree(op, got, reference(op, [array], array.shape))
+        assert_agree(op, got, reference(op, [array], array.shape), array.dtype)
         assert kernel.loop_origins == [f"own:{isa}"]
 
 
@@ -130,7 +130,7 @@ def test_every_operation_agrees_with_its_reference_on_every_layout(name):
         arrays, patterns, shape = data.draw(operands(types))
         arrays = tame(op, arrays)
         (got,) = kernel_for(op, types, out, patterns)(*arrays)
-        assert_agree(op, got, reference(op, arrays, shape))
+        assert_agree(op, got, reference(op, arrays, shape), arrays[0].dtype)
 
     check()
 

@@ -64,11 +64,7 @@ def test_a_rule_that_uses_a_client_of_what_it_replaces_is_named() -> None:
     def client(fgraph: Any, node: Any) -> Any:
         return fgraph.clients(node.outputs[0])[0][0].outputs[0] + 1.0
 
-    refused(
-        client,
-        BadRule,
-        r"(?s)rule 'planted rule' .*Elemwise\{sin\}.* in the place of which it was to stand",
-    )
+    refused(client, BadRule, "rule 'planted rule' replaced .*Elemwise{sin}.* a cycle")
 
 
 def test_rules_that_undo_each_other_are_named() -> None:
