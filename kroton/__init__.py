@@ -11,17 +11,13 @@ array([10., 20., 30.])
 
 from typing import TYPE_CHECKING, Any
 
-from kroton import gof, tensor
+from kroton import tensor
 from kroton.compile import (
     FAST_COMPILE,
     FAST_RUN,
-    External,
     Function,
     In,
-    Member,
-    Method,
     Mode,
-    Module,
     Out,
     SharedVariable,
     as_op,
@@ -112,18 +108,24 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from kroton import d3viz
+    from kroton import d3viz, gof
     from kroton.compile.debugmode import DebugMode
+    from kroton.compile.module import External, Member, Method, Module
     from kroton.compile.monitormode import MonitorMode
     from kroton.compile.nanguardmode import NanGuardMode
     from kroton.compile.profiling import ProfileMode
 
 _LATE = {
     "DebugMode": "kroton.compile.debugmode",
+    "External": "kroton.compile.module",
+    "Member": "kroton.compile.module",
+    "Method": "kroton.compile.module",
+    "Module": "kroton.compile.module",
     "MonitorMode": "kroton.compile.monitormode",
     "NanGuardMode": "kroton.compile.nanguardmode",
     "ProfileMode": "kroton.compile.profiling",
     "d3viz": "kroton",
+    "gof": "kroton",
 }
 
 

@@ -218,6 +218,18 @@ POSTFIX = 8
 _LIMIT = 2_000_000
 
 _special: dict[type, Callable[[Apply], list[Any] | None]] = {}
+_tables: list[Callable[[], Any]] = []
+
+
+def register_pp_table(load: Callable[[], Any]) -> None:
+    """Call `load`, which registers printers, before the first expression is printed by `pp`."""
+    _tables.append(load)
+
+
+def _printer_of(op_type: type) -> Callable[[Apply], list[Any] | None] | None:
+    while _tables:
+        _tables.pop()()
+    return _special.get(op_type)
 
 
 def register_pp(op_type: type, tokens: Callable[[Apply], list[Any] | None]) -> None:
@@ -240,6 +252,7 @@ def register_pp(op_type: type, tokens: Callable[[Apply], list[Any] | None]) -> N
         raise TypeError(
             f"register_pp takes an Op class and a function, got {op_type!r}, {tokens!r}"
         )
+    _printer_of(op_type)  # Tables come first: what is registered later replaces theirs.
     _special[op_type] = tokens
 
 
@@ -356,7 +369,7 @@ def _tokens(var: Variable, precedence: int) -> list[Any]:
     node = var.owner
     if node is None or (var.name is not None and precedence > 0):
         return [_leaf(var)]
-    special = _special.get(type(node.op))
+    special = _printer_of(type(node.op))
     if special is not None:
         tokens = special(node)
         if tokens is not None:

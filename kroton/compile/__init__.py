@@ -18,7 +18,6 @@ from kroton.compile.mode import (
     register_mode,
     register_optimizer,
 )
-from kroton.compile.module import External, Member, Method, Module
 from kroton.compile.ops import as_op, deep_copy_op, view_op
 from kroton.compile.sharedvalue import (
     Container,
@@ -28,7 +27,6 @@ from kroton.compile.sharedvalue import (
     shared_constructor,
 )
 from kroton.graph.evaluation import set_compiler
-from kroton.rewriting.lineage import optdb
 
 set_compiler(compile_for_evaluation)
 
@@ -39,14 +37,20 @@ if TYPE_CHECKING:
     from kroton.compile import profilemode as profilemode
     from kroton.compile import profiling as profiling
     from kroton.compile.debugmode import DebugMode as DebugMode
+    from kroton.compile.module import External, Member, Method, Module
     from kroton.compile.monitormode import MonitorMode as MonitorMode
     from kroton.compile.nanguardmode import NanGuardMode as NanGuardMode
     from kroton.compile.profiling import ProfileMode as ProfileMode
     from kroton.compile.profiling import ProfileStats as ProfileStats
+    from kroton.rewriting.lineage import optdb
 
 # Loaded when somebody asks: most programs never do, and importing costs.
 _LATER = {
     "DebugMode": "debugmode",
+    "External": "module",
+    "Member": "module",
+    "Method": "module",
+    "Module": "module",
     "MonitorMode": "monitormode",
     "NanGuardMode": "nanguardmode",
     "ProfileMode": "profiling",
@@ -58,6 +62,8 @@ _ROOMS = {*_LATER.values(), "profilemode"}
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"{__name__}.{name}")
+    if name == "optdb":
+        return import_module("kroton.rewriting.lineage").optdb
     if name in _LATER:
         return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

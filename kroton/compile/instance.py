@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -242,6 +241,8 @@ def _lines(instance: ModuleInstance, indent: str, above: Sequence[Module]) -> li
 
 def suggestion(name: str, names: Sequence[str]) -> str:
     """The end of a message about an unknown name: what is close, or what there is."""
+    import difflib
+
     close = difflib.get_close_matches(name, names, 1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -21,7 +21,6 @@ from kroton.config import watch
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.traversal import view_roots
-from kroton.linking.comparison import ComparingKernel
 from kroton.linking.errors import explain
 from kroton.linking.hooks import Hook, Observer
 from kroton.linking.kernels import select_kernel
@@ -241,6 +240,9 @@ class DualLinker(Linker):
     name = "c&py"
 
     def implement(self, node: Apply) -> tuple[Kernel | None, str]:
+        # Loaded when it is needed: few programs compare, and importing costs.
+        from kroton.linking.comparison import ComparingKernel
+
         kernel = select_kernel(node)
         if kernel is None:
             return perform_kernel(node), "py"

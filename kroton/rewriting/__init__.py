@@ -32,7 +32,9 @@ from kroton.rewriting.passes import (
 from kroton.rewriting.phases import canonicalize, specialize, stabilize
 
 # The tables of rules and the other passes; each registers itself, and rules are tried in this
-# order.
+# order. Their patterns are compiled when they are first tried.
+for _phase in (canonicalize, stabilize, specialize):
+    _phase.deferring = True
 for _table in (
     "constant_folding",
     "arithmetic",
@@ -63,6 +65,8 @@ for _table in (
     "inplace",
 ):
     import_module(f"{__name__}.{_table}")
+for _phase in (canonicalize, stabilize, specialize):
+    _phase.deferring = False
 
 __all__ = [
     "ANY",

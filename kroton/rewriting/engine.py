@@ -33,7 +33,14 @@ from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.features import Feature
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.trace import format_trace, traces_suspended
-from kroton.rewriting.matching import compile_rule, depth_of, heads_of_inputs, needs_of
+from kroton.rewriting.matching import (
+    compile_rule,
+    depth_of,
+    heads_of_inputs,
+    needs_of,
+    text_of,
+    transformation,
+)
 from kroton.rewriting.observer import Observer
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.type import TensorType
@@ -63,7 +70,7 @@ class Rule:
     """Unique in its phase; for traces, messages and exclusion."""
     heads: tuple[Head, ...]
     """The Op types (with their subclasses) and scalar operations that it starts from."""
-    transform: Transform
+    transform: Transform = field(compare=False)
     """`transform(fgraph, node)`: None, a Variable, one for each output, or `{old: new}`."""
     tags: frozenset[str]
     """An optimizer takes a rule that has one of the tags it includes."""
@@ -97,6 +104,9 @@ class Phase:
         self.tags = frozenset(tags)
         self._rules: dict[str, Rule] = {}
         self.version = 0
+        self.deferring = False
+        """Whether patterns are compiled when a rule is first tried, and mistakes found then only:
+        for tables of rules that are known to be right, so that loading them costs less."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -144,14 +154,23 @@ class Phase:
         single : bool
             Fire only if nothing else uses the intermediate results that `lhs` matches.
         """
-        transform, text = compile_rule(lhs, rhs, when, single)
+        transform: Transform
+        if self.deferring:
+
+            def compile_first(fgraph: FunctionGraph, node: Apply) -> Any:
+                compiled = transformation(lhs, rhs, when, single)
+                object.__setattr__(rule, "transform", compiled)
+                return compiled(fgraph, node)
+
+            transform, text = compile_first, name or text_of(lhs, rhs)
+        else:
+            transform, text = compile_rule(lhs, rhs, when, single)
         chosen = self.tags if tags is None else frozenset(tags)
-        return self.add(
-            Rule(
-                name or text, (lhs.head,), transform, chosen, depth_of(lhs), self.name,
-                needs_of(lhs), (lhs, rhs),
-            )
+        rule = Rule(
+            name or text, (lhs.head,), transform, chosen, depth_of(lhs), self.name,
+            needs_of(lhs), (lhs, rhs),
         )  # fmt: skip
+        return self.add(rule)
 
     def rewriter(
         self, *heads: Head, name: str | None = None, tags: Iterable[str] | None = None,

@@ -129,13 +129,24 @@ def compile_rule(
     """
     if not isinstance(lhs, Call):
         raise TypeError(f"the left side of a rule is an operation on terms, not {lhs!r}")
+    return transformation(lhs, rhs, when, single), text_of(lhs, rhs)
+
+
+def text_of(lhs: Call, rhs: Any) -> str:
+    """The rule as it is written."""
+    return f"{written(lhs, 0)} -> {written(rhs, 0) if not callable(rhs) else '...'}"
+
+
+def transformation(
+    lhs: Call, rhs: Any, when: Callable[[Match], Any] | None, single: bool
+) -> Callable[[FunctionGraph, Apply], Any]:
+    """What the rule `lhs -> rhs` does to an Apply; see `compile_rule`."""
     compiler = _Compiler(single)
     compiler.kinds_of(lhs)
     start = compiler.goals(lhs)
     names = compiler.names
     size = compiler.size
     inner = tuple(compiler.inner)
-    text = f"{written(lhs, 0)} -> {written(rhs, 0) if not callable(rhs) else '...'}"
     if isinstance(rhs, (Term, int, float, bool)):
         build = _builder(rhs, names)
     elif callable(rhs):
@@ -162,7 +173,7 @@ def compile_rule(
             made = build(env)
         return made if made is None or isinstance(made, Variable) else [made]
 
-    return transform, text
+    return transform
 
 
 def depth_of(term: Any) -> int:

@@ -18,7 +18,6 @@ passes with `register_pass`::
 
 from __future__ import annotations
 
-import difflib
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -317,6 +316,8 @@ def _known_names() -> set[str]:
 
 def _check_tags(setting: str) -> None:
     """Raise ValueError for what names neither a pass nor a phase, rule or tag."""
+    import difflib
+
     known = _known_names()
     for tag in _tags_of(setting):
         if tag in known:

@@ -5,7 +5,9 @@ NumPy's functions under the lineage's names, on Variables.
 
 # ruff: noqa: F401, F403, I001 - the order is that of dependence, each module lists its public names
 import typing
+from importlib import import_module as _import_module
 
+from kroton import printing as _printing
 from kroton.tensor.type import (
     TensorType,
     complex_dtypes,
@@ -41,7 +43,8 @@ from kroton.tensor.argmax import *
 from kroton.tensor.cumulative import *
 from kroton.tensor.products import *
 from kroton.tensor import nnet
-from kroton.tensor import notation as _notation
+
+_printing.register_pp_table(lambda: _import_module("kroton.tensor.notation"))
 
 if typing.TYPE_CHECKING:
 
