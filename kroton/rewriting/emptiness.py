@@ -36,6 +36,8 @@ def unspoilt(
     """
     if all(x.type.shape[d] for d in axes):
         return factor
+    if any(x.type.shape[d] == 0 for d in axes):
+        return T.ones_like(factor)
     return _unspoilt(fgraph, factor, x, axes, divides, 0)
 
 

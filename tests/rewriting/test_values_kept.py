@@ -146,6 +146,8 @@ a = T.dscalar("a")
         ([m], (T.exp(m) / m.size * m).sum()),
         ([m, a], (m * a / m.size).sum(axis=1)),
         ([m], m[:, : m.shape[0]].var(axis=0).sum()),
+        ([m, a], (m[:0] * a / m[:0].shape[0]).sum(axis=0)),
+        ([m, a], (m[:, :0] / (a - a)).sum(axis=1)),
     ],
 )
 def test_a_sum_over_nothing_is_zero_whatever_its_terms_are_divided_by(
