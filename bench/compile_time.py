@@ -183,7 +183,7 @@ def growth() -> None:
         for make in shapes:
             for mode in modes:
                 best = float("inf")
-                for _ in range(5 if n < 50_000 else 1):
+                for _ in range(5):
                     inputs, output = make(n)
                     gc.collect()  # the graphs before are cycles, and no part of this one's time
                     started = process_time()
