@@ -48,7 +48,7 @@ def toposort(outputs: Iterable[Variable], blockers: Collection[Variable] = ()) -
 
     The order is that of a depth-first walk over outputs and inputs as they are listed.
     """
-    done: set[Apply] = set()
+    done: dict[Apply, bool] = {}  # False while what it depends on is walked
     order: list[Apply] = []
     # A FunctionGraph asks with all its Variables: no copy of those.
     blocked = blockers if isinstance(blockers, (dict, set, frozenset)) else set(blockers)
@@ -56,7 +56,7 @@ def toposort(outputs: Iterable[Variable], blockers: Collection[Variable] = ()) -
         if out.owner is None or out in blocked or out.owner in done:
             continue
         stack: list[tuple[Apply, int]] = [(out.owner, 0)]
-        entered = {out.owner}
+        done[out.owner] = False
         while stack:
             node, k = stack.pop()
             node_inputs = node.inputs
@@ -65,18 +65,19 @@ def toposort(outputs: Iterable[Variable], blockers: Collection[Variable] = ()) -
                 var = node_inputs[k]
                 k += 1
                 owner = var.owner
-                if owner is None or owner in done or (blocked and var in blocked):
+                if owner is None or (blocked and var in blocked):
                     continue
-                if owner in entered:
+                known = done.get(owner)
+                if known is None:
+                    done[owner] = False
+                    stack.append((node, k))
+                    stack.append((owner, 0))
+                    break
+                if not known:
                     raise ValueError(f"the graph has a cycle through {owner.op}")
-                entered.add(owner)
-                stack.append((node, k))
-                stack.append((owner, 0))
-                break
             else:
-                done.add(node)
+                done[node] = True
                 order.append(node)
-                entered.discard(node)
     return order
 
 
