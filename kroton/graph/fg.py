@@ -61,11 +61,10 @@ class FunctionGraph:
         inputs, outputs = list(inputs), list(outputs)
         if len(set(inputs)) != len(inputs):
             raise ValueError("a Variable is listed twice among the inputs")
-        self.memo: dict[Any, Any] = {}
+        memo: dict[Variable, Variable] = {}
         if clone:
-            self.memo = clone_get_equiv(inputs, outputs)
-            inputs = [self.memo[var] for var in inputs]
-            outputs = [self.memo[var] for var in outputs]
+            memo.update((var, var.clone()) for var in inputs)
+            inputs = list(memo.values())
         self.features: list[Feature] = []
         self.apply_nodes: dict[Apply, None] = {}
         self.variables: dict[Variable, dict[Client, None]] = {}
@@ -74,18 +73,58 @@ class FunctionGraph:
         self._is_input = set(inputs)
         self._known: dict[Any, Apply] = {}
         self._constants: dict[Any, Constant] = {}
-        self._order: list[Apply] | None = None
+        self._order: list[Apply] | None = [] if clone else None
         for var in inputs:
             if var.owner is not None:
                 raise ValueError(f"{var} is computed by {var.owner.op}; it cannot be an input")
             self.variables[var] = {}
-        for k in range(len(outputs)):
-            self.outputs[k] = self._import(outputs[k], "init")
+        for k, out in enumerate(outputs):
+            self.outputs[k] = self._copy(out, memo) if clone else self._import(out, "init")
             self.variables[self.outputs[k]][("output", k)] = None
         for feature in features or ():
             self.attach_feature(feature)
 
     # ---- arrivals and departures -------------------------------------------------------
+
+    def _copy(self, var: Variable, memo: dict[Variable, Variable]) -> Variable:
+        """Make a copy of `var` and what it depends on part of the new graph; return it.
+
+        `memo` tells what has been copied so far. One walk copies and merges: it is the walks
+        over all of a large graph that grow faster than the graph.
+        """
+        known, variables, applys, order = (
+            self._known, self.variables, self.apply_nodes, self._order
+        )  # fmt: skip
+        for node in toposort([var], memo):
+            arguments = []
+            for x in node.inputs:
+                y = memo.get(x)
+                arguments.append(self._copy_leaf(x, memo) if y is None else y)
+            key = (node.op, *arguments)
+            twin = known.get(key)
+            if twin is None:
+                known[key] = twin = node.rebuilt(arguments)
+                applys[twin] = None
+                if order is not None:
+                    order.append(twin)
+                for old, new in zip(node.outputs, twin.outputs):
+                    memo.setdefault(old, new)
+                    variables[new] = {}
+                for k, y in enumerate(arguments):
+                    variables[y][(twin, k)] = None
+                continue
+            self._order = order = None  # that in which a walk of this graph finds it is another
+            for old, new in zip(node.outputs, twin.outputs):
+                memo.setdefault(old, new)
+                if new.name is None:
+                    new.name = old.name
+        found = memo.get(var)
+        return self._copy_leaf(var, memo) if found is None else found
+
+    def _copy_leaf(self, var: Variable, memo: dict[Variable, Variable]) -> Variable:
+        copied = self._import_leaf(var.clone() if isinstance(var, Constant) else var)
+        memo[var] = copied
+        return copied
 
     def _import(
         self, var: Variable, reason: str | None, instead_of: Variable | None = None
@@ -116,7 +155,7 @@ class FunctionGraph:
                     raise InconsistencyError(
                         f"{var} depends on {y}, in the place of which it was to stand", node
                     )
-            key = (node.op, tuple(node.inputs))
+            key = (node.op, *node.inputs)
             twin = self._known.get(key)
             if twin is not None:
                 for old, new in zip(node.outputs, twin.outputs):
@@ -169,7 +208,7 @@ class FunctionGraph:
                 continue
             del self.apply_nodes[node]
             self._order = None
-            key = (node.op, tuple(node.inputs))
+            key = (node.op, *node.inputs)
             if self._known.get(key) is node:
                 del self._known[key]
             for out in node.outputs:
@@ -215,11 +254,11 @@ class FunctionGraph:
                     f"input {i} of {node.op} has type {old.type}; "
                     f"it cannot become {new} of type {new.type}"
                 )
-            key = (node.op, tuple(node.inputs))
+            key = (node.op, *node.inputs)
             if self._known.get(key) is node:
                 del self._known[key]
             node.inputs[i] = new
-            key = (node.op, tuple(node.inputs))
+            key = (node.op, *node.inputs)
             twin = self._known.setdefault(key, node)
             if twin is not node:
                 merges.extend(zip(node.outputs, twin.outputs))
@@ -315,14 +354,16 @@ class FunctionGraph:
         except AlreadyThere:
             return
         self.features.append(feature)
-        self._order = None
+        if _orders(feature):
+            self._order = None
 
     def remove_feature(self, feature: Feature) -> None:
         """Stop `feature` from listening."""
         if feature in self.features:
             self.features.remove(feature)
             feature.on_detach(self)
-            self._order = None
+            if _orders(feature):
+                self._order = None
 
     def validate(self) -> None:
         """Let every feature check the graph; raises InconsistencyError."""
@@ -385,7 +426,7 @@ class FunctionGraph:
                 raise AssertionError(f"the clients of {var} are {clients}, not {seen[var]}")
             if var.owner is not None and var.owner not in self.apply_nodes:
                 raise AssertionError(f"{var} is there without its Apply {var.owner}")
-        keys = {(node.op, tuple(node.inputs)) for node in self.apply_nodes}
+        keys = {(node.op, *node.inputs) for node in self.apply_nodes}
         if len(keys) != len(self.apply_nodes):
             raise AssertionError("two equal Applys coexist")
 
@@ -400,6 +441,11 @@ class FunctionGraph:
 
     def __reduce__(self) -> Any:
         return (_rebuild, (self.inputs, self.outputs))
+
+
+def _orders(feature: Feature) -> bool:
+    """Whether the feature may ask for an order beside that of the graph."""
+    return type(feature).orderings is not Feature.orderings
 
 
 def _rebuild(inputs: list[Variable], outputs: list[Variable]) -> FunctionGraph:

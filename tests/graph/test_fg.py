@@ -19,6 +19,7 @@ from kroton.graph import (
 )
 from kroton.graph.destroyhandler import DestroyHandler
 from kroton.graph.evaluation import interpret
+from kroton.graph.traversal import clone_get_equiv, io_toposort
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,48 @@ def test_random_replacements_keep_the_graph_consistent(case):
         g.replace(later, earlier, "test")
         g.check_integrity()
         assert len(g.toposort()) == len(g)
+        assert g.toposort() == io_toposort(g.inputs, g.outputs)
+
+
+def described(g):
+    """Applys, clients and order of a graph, by the places of the Variables."""
+    place = {var: k for k, var in enumerate(g.variables)}
+    number = {node: k for k, node in enumerate(g.apply_nodes)}
+    return (
+        [(node.op, [place[v] for v in node.inputs + node.outputs]) for node in g.apply_nodes],
+        [[(number.get(node, node), k) for node, k in users] for users in g.variables.values()],
+        [place[v] for v in g.outputs],
+        [number[node] for node in g.toposort()],
+    )
+
+
+@given(edits())
+@settings(max_examples=200, deadline=None)
+def test_copying_gives_what_importing_a_clone_gives(case):
+    xs, outs, _ = case
+    g = FunctionGraph(xs, outs)
+    equiv = clone_get_equiv(xs, outs)
+    h = FunctionGraph([equiv[x] for x in xs], [equiv[out] for out in outs], clone=False)
+    assert described(g) == described(h)
+    assert g.toposort() == io_toposort(g.inputs, g.outputs)
+    g.attach_feature(Feature())
+    assert g.toposort() == io_toposort(g.inputs, g.outputs)
+
+
+def test_a_feature_with_an_order_of_its_own_is_heeded_when_it_comes_and_when_it_goes():
+    class Backwards(Feature):
+        def orderings(self, fgraph):
+            a, b = fgraph.apply_nodes
+            return {a: [b]}
+
+    x = generic("x")
+    g = FunctionGraph([x], [F("a")(x), F("b")(x)])
+    assert [node.op.name for node in g.toposort()] == ["a", "b"]
+    feature = Backwards()
+    g.attach_feature(feature)
+    assert [node.op.name for node in g.toposort()] == ["b", "a"]
+    g.remove_feature(feature)
+    assert [node.op.name for node in g.toposort()] == ["a", "b"]
 
 
 def test_what_depends_on_a_variable_does_not_replace_it():
