@@ -482,7 +482,7 @@ def function(
         except TypeError as error:
             raise TypeError(f"givens for {old} of type {old.type}: {error}") from None
 
-    collected = collect_updates(
+    collected, leaves = collect_updates(
         [o.variable for o in results], as_pairs("updates", updates), no_default_updates
     )
     values = [o.variable for o in results] + [value for _, value in collected]
@@ -496,10 +496,13 @@ def function(
         items = [
             _with_update(item, next(waiting)) if item.update is not None else item for item in items
         ]
-        collected = collect_updates([o.variable for o in results], collected, no_default_updates)
+        collected, leaves = collect_updates(
+            [o.variable for o in results], collected, no_default_updates
+        )
+    own_updates = [item.update for item in items if item.update is not None]
     spec = Specification(
         items, results, keys, unpack, collected, chosen, name, chosen_action(on_unused_input),
-        accept_inplace=accept_inplace,
+        accept_inplace=accept_inplace, leaves=None if own_updates else leaves,
     )  # fmt: skip
     return make(spec, ObservedFunction if chosen.hooks else Function)  # type: ignore[no-any-return]
 

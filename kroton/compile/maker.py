@@ -22,7 +22,7 @@ from kroton.compile.sharedvalue import Container, SharedVariable
 from kroton.config import config
 from kroton.graph.basic import Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.graph.traversal import ancestors, clone_replace
+from kroton.graph.traversal import ancestors, clone_replace, graph_inputs
 from kroton.linking.linker import Linked
 from kroton.rewriting import Observers
 
@@ -47,6 +47,9 @@ class Specification:
     """The state behind inputs with a default."""
     accept_inplace: bool = False
     """Whether Ops in the expression overwrite their inputs, or copies of them."""
+    leaves: list[Variable] | None = None
+    """What the expressions depend on that is not computed, where that is known already: finding
+    it takes a walk over all of them."""
 
 
 @dataclass
@@ -121,8 +124,9 @@ def substitute(
 
 def collect_updates(
     outputs: Sequence[Variable], updates: Sequence[tuple[Any, Any]], no_default_updates: Any
-) -> list[tuple[SharedVariable, Variable]]:
-    """The updates of a call: those given, and the default updates of the shared variables used.
+) -> tuple[list[tuple[SharedVariable, Variable]], list[Variable]]:
+    """The updates of a call: those given, and the default updates of the shared variables used;
+    and what they and `outputs` depend on that is not computed.
 
     Raises
     ------
@@ -151,22 +155,25 @@ def collect_updates(
                 "If the difference is in the dtype, cast the update; if it is in an extent, "
                 f"use T.specify_shape or T.unbroadcast. ({error})"
             ) from None
+    leaves = graph_inputs([*outputs, *chosen.values()])
     if no_default_updates is True:
-        return list(chosen.items())
+        return list(chosen.items()), leaves
     excluded = _without_default(no_default_updates)
-    seen: set[Variable] = set()
-    pending: list[Variable] = [*outputs, *chosen.values()]
-    while pending:
-        found = [var for var in ancestors(pending, seen) if var not in seen]
-        seen.update(found)
-        pending = []
-        for var in found:
-            if not isinstance(var, SharedVariable) or var in chosen or var in excluded:
-                continue
-            if var.default_update is not None:
-                chosen[var] = var.default_update
-                pending.append(var.default_update)
-    return list(chosen.items())
+    latest: list[Variable] = leaves
+    while latest:
+        more = [
+            v
+            for v in latest
+            if isinstance(v, SharedVariable)
+            and v.default_update is not None
+            and v not in chosen
+            and v not in excluded
+        ]
+        chosen.update((v, v.default_update) for v in more)
+        present = set(leaves) if more else set()
+        latest = [v for v in graph_inputs([v.default_update for v in more]) if v not in present]
+        leaves = leaves + latest
+    return list(chosen.items()), leaves
 
 
 def _without_default(given: Any) -> set[SharedVariable]:
@@ -219,9 +226,11 @@ def graph_of(spec: Specification) -> Written:
     stateful = [(i, i.update) for i in spec.inputs if i.update is not None]
     results = [o.variable for o in spec.outputs]
     update_values = [value for _, value in spec.updates] + [u for _, u in stateful]
-    everything = list(ancestors([*results, *update_values]))
-    _check_unused(spec, explicit, set(everything))
-    shared = [v for v in everything if isinstance(v, SharedVariable)]
+    leaves = spec.leaves
+    if leaves is None:
+        leaves = graph_inputs([*results, *update_values])
+    _check_unused(spec, explicit, set(leaves))
+    shared = [v for v in leaves if isinstance(v, SharedVariable)]
     present = set(shared)
     shared.extend(v for v, _ in spec.updates if v not in present)
 

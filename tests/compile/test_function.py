@@ -304,6 +304,22 @@ def test_default_updates_are_done_unless_refused(mode):
     assert s.get_value() == 13
 
 
+def test_default_updates_bring_others_with_them(mode):
+    a, b, c = (kroton.shared(float(k), name) for k, name in enumerate("abc"))
+    a.default_update = a + b
+    b.default_update = b * 2.0 + a
+    c.default_update = c - 1.0
+    x = T.dscalar("x")
+    f = kroton.function([x], a * x, mode=mode)
+    assert [v.name for v in f.get_shared()] == ["a", "b"]
+    f(1.0)
+    f(1.0)
+    assert [v.get_value() for v in (a, b, c)] == [1.0 + 2.0, 2.0 * 2.0 + 1.0, 2.0]
+    g = kroton.function([x], a * x, no_default_updates=[b], mode=mode)
+    assert float(g(1.0)) == 3.0
+    assert [v.get_value() for v in (a, b)] == [8.0, 5.0]
+
+
 def test_functions_share_state():
     s = kroton.shared(0)
     increment = kroton.function([], updates=[(s, s + 1)])
