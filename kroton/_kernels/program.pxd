@@ -31,7 +31,7 @@ cdef class Program:
     cdef public object observer              # None, or what is told of every kernel
     cdef public Timings timings              # with an observer of None: None, or what is counted
     cdef public object on_error              # None, or called (exception, kernel, inputs)
-    cdef public tuple labels                 # what each kernel is, for people
+    cdef public object label                 # what kernel k is, for people: a function of k
     cdef public object lock                  # None, or held while a call with updates runs
     cdef PyObject **runs                     # borrowed from `kernels`
     cdef Py_ssize_t n_kernels, n_inputs, n_outputs, n_shared, n_updates, n_constants

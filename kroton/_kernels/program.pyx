@@ -476,7 +476,7 @@ cdef class Program:
         """The kernels in order, each with the cells that it reads and writes."""
         lines = [f"Program of {self.n_kernels} kernels on {self.n_cells} cells"]
         for k, kernel in enumerate(self.kernels):
-            what = self.labels[k] if self.labels is not None else repr(kernel)
+            what = self.label(k) if self.label is not None else repr(kernel)
             lines.append(f"{k:4d}  {what}  {list(kernel.in_cells)} -> {list(kernel.out_cells)}")
         return "\n".join(lines)
 

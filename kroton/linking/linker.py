@@ -149,11 +149,10 @@ class Linker:
 
         storage: dict[Variable, int] = {}
         constants: list[tuple[int, Any]] = []
-        used = [v for node in order for v in node.inputs] + list(fgraph.outputs)
-        for v in used:
-            if isinstance(v, Constant) and v not in storage:
+        for v in fgraph.variables:
+            if v.owner is None and isinstance(v, Constant):
+                constants.append((len(storage), v.data))
                 storage[v] = len(storage)
-                constants.append((storage[v], v.data))
         for v in fgraph.inputs:
             storage.setdefault(v, len(storage))
         for node in order:
@@ -187,9 +186,7 @@ class Linker:
                 error._kroton_node = order[position]  # type: ignore[attr-defined]
 
         program.on_error = on_error
-        program.labels = tuple(
-            f"[{kind}] {node.op} by {kernel!r}" for kind, node, kernel in zip(kinds, order, kernels)
-        )
+        program.label = lambda k: f"[{kinds[k]}] {order[k].op} by {kernels[k]!r}"
         linked = Linked(program, order, kinds, None, storage)
         if hooks:
             linked.observer = Observer(hooks, order)
