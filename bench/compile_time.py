@@ -8,7 +8,8 @@
 A new graph is made for each time; what is timed is the call of `function` (for JAX, the first
 call of the jitted step, which traces and compiles). Times are the least of several, after one
 that is not counted, in one process: PyTensor finds what it compiled before in its caches, and
-what it has not compiled is left to the first call, which is not timed. `--first` times `function`
+what it has not compiled is left to the first call, which is not timed. `--growth` takes each
+sample in a process of its own. `--first` times `function`
 and the first call together, each in a process of its own, after the imports, and gives PyTensor an
 empty directory for its caches ("empty") and then the same again ("filled"). Ratios are the peer's
 time over Kroton's in the same run; only they compare across machines.
@@ -32,6 +33,7 @@ import numpy as np
 from training_steps import DATA, MODELS, Library
 
 SIZES = (100, 1_000, 10_000, 100_000)
+MODES = ("FAST_RUN", "FAST_COMPILE")
 
 
 def least(once: Callable[[], float], repeats: int) -> float:
@@ -67,6 +69,19 @@ def jax_time(name: str) -> float:
     return perf_counter() - started
 
 
+def in_new_process(
+    function: str, *arguments: Any, environment: dict[str, str] | None = None
+) -> float:
+    """What a function of this module returns in a process of its own."""
+    listed = ", ".join(repr(a) for a in arguments)
+    code = f"import compile_time as c; print(c.{function}({listed}))"
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True,
+        cwd=os.path.dirname(os.path.abspath(__file__)), env=environment,
+    )  # fmt: skip
+    return float(finished.stdout.split()[-1])
+
+
 def first_result(which: str, name: str) -> float:
     """The seconds from the expression to the first result, for a library that is imported."""
     if which == "jax":
@@ -90,23 +105,16 @@ def first() -> None:
     if importlib.util.find_spec("pytensor") is not None:
         engines += [("PyTensor, empty", "pytensor", "new"), ("PyTensor, filled", "pytensor", "old")]
     print(f"{'first result, ms':24}" + "".join(f"{e[0]:>18}{'ratio':>7}" for e in engines))
-    here = os.path.dirname(os.path.abspath(__file__))
     for name in MODELS:
         print(f"{name:24}", end="", flush=True)
         ours = 0.0
         with tempfile.TemporaryDirectory() as caches:
             environment = {**os.environ, "PYTENSOR_FLAGS": f"base_compiledir={caches}"}
             for _, which, state in engines:
-                code = f"import compile_time as c; print(c.first_result({which!r}, {name!r}))"
                 times = [
-                    float(
-                        subprocess.run(
-                            [sys.executable, "-W", "ignore", "-c", code], cwd=here, check=True,
-                            env=environment, capture_output=True, text=True,
-                        ).stdout.split()[-1]
-                    )
+                    in_new_process("first_result", which, name, environment=environment)
                     for _ in range(1 if state == "new" else 3)
-                ]  # fmt: skip
+                ]
                 ours = ours or min(times)
                 print(f"{1e3 * min(times):18.0f}{min(times) / ours:7.1f}", end="", flush=True)
         print()
@@ -170,29 +178,38 @@ def fan(n: int) -> tuple[list[Any], Any]:
     return [x], out
 
 
-def growth() -> None:
-    """Print how the processor time of `function` grows with the graph."""
+def growth_time(shape: str, mode: str, n: int) -> float:
+    """The processor time of `function` for a graph of `n` Applys, after one for a small graph."""
     import kroton
 
-    shapes, modes = (chain, tree, fan), ("fast_run", "fast_compile")
-    names = [f"{make.__name__} {mode}" for make in shapes for mode in modes]
+    make = {"chain": chain, "tree": tree, "fan": fan}[shape]
+    for size in (100, n):
+        inputs, output = make(size)
+        gc.collect()
+        started = process_time()
+        kept = kroton.function(inputs, output, mode=mode)
+        seconds = process_time() - started
+        del kept
+    return seconds
+
+
+def growth() -> None:
+    """Print how the processor time of `function` grows with the graph.
+
+    Each sample is taken in a new process: memory that small graphs find used before and large
+    ones have to ask the system for is no growth of the work.
+    """
+    columns = [(shape, mode) for shape in ("chain", "tree", "fan") for mode in MODES]
+    names = [f"{shape} {mode.lower()}" for shape, mode in columns]
     print(f"{'Applys':>8}" + "".join(f"{name:>22}{'growth':>8}" for name in names))
     before: dict[Any, float] = {}
     for n in SIZES:
-        print(f"{n:8}", end="")
-        for make in shapes:
-            for mode in modes:
-                best = float("inf")
-                for _ in range(5):
-                    inputs, output = make(n)
-                    gc.collect()  # the graphs before are cycles, and no part of this one's time
-                    started = process_time()
-                    kept = kroton.function(inputs, output, mode=mode.upper())
-                    best = min(best, process_time() - started)
-                    del kept
-                grown = best / before[make, mode] if (make, mode) in before else float("nan")
-                before[make, mode] = best
-                print(f"{1e3 * best:20.1f}ms{grown:8.1f}", end="", flush=True)
+        print(f"{n:8}", end="", flush=True)
+        for shape, mode in columns:
+            best = min(in_new_process("growth_time", shape, mode, n) for _ in range(5))
+            grown = best / before.get((shape, mode), float("nan"))
+            before[shape, mode] = best
+            print(f"{1e3 * best:20.1f}ms{grown:8.1f}", end="", flush=True)
         print()
 
 
