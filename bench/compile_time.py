@@ -7,12 +7,13 @@
 
 A new graph is made for each time; what is timed is the call of `function` (for JAX, the first
 call of the jitted step, which traces and compiles). Times are the least of several, after one
-that is not counted, in one process: PyTensor finds what it compiled before in its caches, and
-what it has not compiled is left to the first call, which is not timed. `--growth` takes each
-sample in a process of its own. `--first` times `function`
-and the first call together, each in a process of its own, after the imports, and gives PyTensor an
-empty directory for its caches ("empty") and then the same again ("filled"). Ratios are the peer's
-time over Kroton's in the same run; only they compare across machines.
+that is not counted, in one process: PyTensor finds what it compiled before in its caches, and its
+default linker (Numba) leaves compiling to the first call, which is not timed. `--first` times
+`function`, and `function` with the first call, each sample in a process of its own, after the
+imports; it gives PyTensor an empty directory for its caches ("empty") and then the same again
+("filled"), with its default linker and with the one that compiles C in `function`. `--growth`
+takes each sample in a process of its own too. Ratios are the peer's time over Kroton's in the
+same run; only they compare across machines.
 """
 
 from __future__ import annotations
@@ -71,53 +72,67 @@ def jax_time(name: str) -> float:
 
 def in_new_process(
     function: str, *arguments: Any, environment: dict[str, str] | None = None
-) -> float:
+) -> list[float]:
     """What a function of this module returns in a process of its own."""
     listed = ", ".join(repr(a) for a in arguments)
-    code = f"import compile_time as c; print(c.{function}({listed}))"
+    code = f"import compile_time as c; print(*c.{function}({listed}))"
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True,
         cwd=os.path.dirname(os.path.abspath(__file__)), env=environment,
     )  # fmt: skip
-    return float(finished.stdout.split()[-1])
+    return [float(number) for number in finished.stdout.splitlines()[-1].split()]
 
 
-def first_result(which: str, name: str) -> float:
-    """The seconds from the expression to the first result, for a library that is imported."""
+def first_result(which: str, name: str) -> tuple[float, float]:
+    """The seconds of `function`, and those from the expression to the first result.
+
+    The library is imported before. For JAX both are those of the first call.
+    """
     if which == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
-        return jax_time(name)
+        seconds = jax_time(name)
+        return seconds, seconds
     library = Library.pytensor() if which == "pytensor" else Library.kroton()
     inputs, output, updates = MODELS[name](library)
     data = DATA[name]()
     started = perf_counter()
-    library.function(inputs, output, updates=updates)(*data)
-    return perf_counter() - started
+    step = library.function(inputs, output, updates=updates)
+    compiled = perf_counter() - started
+    step(*data)
+    return compiled, perf_counter() - started
 
 
 def first() -> None:
-    """Print what the first result of each model takes, each in a new process."""
-    engines = [("Kroton", "kroton", "")]
+    """Print what `function` and the first result of each model take, each in a new process."""
+    engines = [("Kroton", "kroton", "", "")]
     if importlib.util.find_spec("jax") is not None:
-        engines.append(("JAX", "jax", ""))
+        engines.append(("JAX", "jax", "", ""))
     if importlib.util.find_spec("pytensor") is not None:
-        engines += [("PyTensor, empty", "pytensor", "new"), ("PyTensor, filled", "pytensor", "old")]
-    print(f"{'first result, ms':24}" + "".join(f"{e[0]:>18}{'ratio':>7}" for e in engines))
+        engines += [
+            ("PyTensor, empty", "pytensor", "numba", "new"),
+            ("PyTensor, filled", "pytensor", "numba", "old"),
+            ("PyTensor C, empty", "pytensor", "cvm", "new"),
+            ("PyTensor C, filled", "pytensor", "cvm", "old"),
+        ]
+    rows: dict[str, list[tuple[float, float]]] = {}
     for name in MODELS:
-        print(f"{name:24}", end="", flush=True)
-        ours = 0.0
+        rows[name] = []
         with tempfile.TemporaryDirectory() as caches:
-            environment = {**os.environ, "PYTENSOR_FLAGS": f"base_compiledir={caches}"}
-            for _, which, state in engines:
+            for _, which, linker, state in engines:
+                flags = f"base_compiledir={os.path.join(caches, linker)},linker={linker}"
+                environment = {**os.environ, "PYTENSOR_FLAGS": flags}
                 times = [
                     in_new_process("first_result", which, name, environment=environment)
                     for _ in range(1 if state == "new" else 3)
                 ]
-                ours = ours or min(times)
-                print(f"{1e3 * min(times):18.0f}{min(times) / ours:7.1f}", end="", flush=True)
-        print()
+                rows[name].append((min(t[0] for t in times), min(t[1] for t in times)))
+    for k, what in enumerate(("function(), ms", "first result, ms")):
+        print(f"{what:24}" + "".join(f"{e[0]:>19}{'ratio':>7}" for e in engines))
+        for name, row in rows.items():
+            cells = [f"{1e3 * times[k]:19.0f}{times[k] / row[0][k]:7.1f}" for times in row]
+            print(f"{name:24}" + "".join(cells))
 
 
 def models(repeats: int) -> None:
@@ -178,10 +193,11 @@ def fan(n: int) -> tuple[list[Any], Any]:
     return [x], out
 
 
-def growth_time(shape: str, mode: str, n: int) -> float:
+def growth_time(shape: str, mode: str, n: int) -> list[float]:
     """The processor time of `function` for a graph of `n` Applys, after one for a small graph."""
     import kroton
 
+    seconds = 0.0
     make = {"chain": chain, "tree": tree, "fan": fan}[shape]
     for size in (100, n):
         inputs, output = make(size)
@@ -190,7 +206,7 @@ def growth_time(shape: str, mode: str, n: int) -> float:
         kept = kroton.function(inputs, output, mode=mode)
         seconds = process_time() - started
         del kept
-    return seconds
+    return [seconds]
 
 
 def growth() -> None:
@@ -206,7 +222,7 @@ def growth() -> None:
     for n in SIZES:
         print(f"{n:8}", end="", flush=True)
         for shape, mode in columns:
-            best = min(in_new_process("growth_time", shape, mode, n) for _ in range(5))
+            best = min(in_new_process("growth_time", shape, mode, n)[0] for _ in range(5))
             grown = best / before.get((shape, mode), float("nan"))
             before[shape, mode] = best
             print(f"{1e3 * best:20.1f}ms{grown:8.1f}", end="", flush=True)
