@@ -655,8 +655,12 @@ def crossentropy(draw, op_type):
     x = finite(draw, dtype, rows, n)
     if op_type in (CrossentropyCategorical1Hot, CrossentropyCategorical1HotGrad):
         x = np.abs(x)
-    low, high = one_of(draw, (0, n), (0, n), (0, n), (-1, n + 1))
-    y = rng_of(draw).integers(low, max(high, low + 1), rows).astype(one_of(draw, *INTEGERS))
+    by_index = one_of(draw, False, True)
+    least = -n if by_index else 0
+    low, high = one_of(draw, (least, n), (least, n), (least, n), (least - 1, n + 1))
+    classes = max(0, rows + one_of(draw, 0, 0, -1, -2, 1)) if by_index else rows
+    y = rng_of(draw).integers(low, max(high, low + 1), classes).astype(one_of(draw, *INTEGERS))
     if op_type in (CrossentropyCategorical1HotGrad, CrossentropySoftmax1HotGrad):
-        return case(draw, op_type(), finite(draw, dtype, rows), x, y, meaningful=[2])
-    return case(draw, op_type(), x, y, meaningful=[1])
+        g = finite(draw, dtype, classes)
+        return case(draw, op_type(by_index), g, x, y, meaningful=[2])
+    return case(draw, op_type(by_index), x, y, meaningful=[1])

@@ -13,9 +13,7 @@ equal.
 
 *What is not compared.* An element that is NaN or infinite as written, for stabilizing it is what
 rewriting promises; and the values, but not shape and dtype, of an output that depends on something
-that is not finite, or beyond 1e150, as written, for 1/inf is 0 where the stable form is not. One
-thing is not drawn, for what is written gives a value where its stable form raises: a crossentropy
-by indexing with negative classes or fewer of them than rows.
+that is not finite, or beyond 1e150, as written, for 1/inf is 0 where the stable form is not.
 """
 
 from __future__ import annotations
@@ -160,11 +158,14 @@ class Draw:
 
     def crossentropy(self) -> Any:
         a, y = self.any(least=2, most=2), self.any("i", 1, 1)
-        if a is None or not _are_classes(self.values[y], self.values[a].shape):
+        if a is None:
             return None
+        labels, shape = self.values[y], self.values[a].shape
         p = T.nnet.softmax(a)
-        if self.rng.random() < 0.5:
+        if _are_classes(labels, shape) and self.rng.random() < 0.5:
             return T.nnet.categorical_crossentropy(p, y)
+        if len(labels) > shape[0] or not ((labels >= -shape[1]) & (labels < shape[1])).all():
+            return None
         return -T.log(p)[T.arange(y.shape[0]), y]
 
     def index(self, ndim: int) -> Any:

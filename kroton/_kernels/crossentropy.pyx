@@ -42,31 +42,45 @@ cdef inline int64_t class_at(char *at, int typenum) noexcept nogil:
     return (<uint8_t *> at)[0]
 
 
-cdef int check_classes(
-    str name, cnp.ndarray classes, int typenum, Py_ssize_t rows, Py_ssize_t n
+cdef inline int64_t column_at(char *at, int typenum, Py_ssize_t n) noexcept nogil:
+    """The column of a class that has been checked; one below zero counts from the last."""
+    cdef int64_t y = class_at(at, typenum)
+    return y + n if y < 0 else y
+
+
+cdef Py_ssize_t check_classes(
+    str name, cnp.ndarray classes, int typenum, Py_ssize_t rows, Py_ssize_t n, bint by_index
 ) except -1:
-    """One class for each row, each in 0 .. n-1."""
-    cdef Py_ssize_t r
+    """How many classes there are: one for each row, each in 0 .. n-1.
+
+    With `by_index`, for the first rows, each in -n .. n-1.
+    """
+    cdef Py_ssize_t r, count = cnp.PyArray_DIM(classes, 0)
     cdef char *at = cnp.PyArray_BYTES(classes)
     cdef Py_ssize_t step = cnp.PyArray_STRIDE(classes, 0)
-    cdef int64_t y
-    if cnp.PyArray_DIM(classes, 0) != rows:
-        raise ValueError(f"{name}: {cnp.PyArray_DIM(classes, 0)} classes for {rows} rows")
-    for r in range(rows):
+    cdef int64_t y, least = -n if by_index and typenum != cnp.NPY_UINT64 else 0
+    if count > rows or (count < rows and not by_index):
+        error = IndexError if by_index else ValueError
+        raise error(f"{name}: {count} classes for {rows} rows")
+    for r in range(count):
         y = class_at(at + r * step, typenum)
-        if y < 0 or y >= n:
-            raise ValueError(
+        if y < least or y >= n:
+            error = IndexError if by_index else ValueError
+            raise error(
                 f"{name}: row {r} has class {(<object> classes)[r]}, "
-                f"which is not one of the {n} classes 0 to {n - 1}"
+                f"which is not one of the {n} classes {-n if by_index else 0} to {n - 1}"
             )
-    return 0
+    return count
 
 
 cdef void crossentropy_rows(
-    Loops *loops, Rows x, char *classes, Py_ssize_t class_step, int class_type,
-    real *nll, real *sm, int64_t *winner
+    Loops *loops, Rows x, char *classes, Py_ssize_t n_classes, Py_ssize_t class_step,
+    int class_type, real *nll, real *sm, int64_t *winner
 ) noexcept nogil:
-    """For each row: log(sum(exp(x - max))) - (x[y] - max), softmax(x), argmax(x)."""
+    """For each row: log(sum(exp(x - max))) - (x[y] - max), softmax(x), argmax(x).
+
+    The first only for rows that have a class.
+    """
     cdef Py_ssize_t n = x.n, done = 0, many, r, i
     cdef Py_ssize_t at_once = rows_in_tile(n)
     cdef real *row
@@ -78,13 +92,17 @@ cdef void crossentropy_rows(
             row = sm + (done + r) * n
             shifted(loops, row, x.at, x.step, n, largest(loops, sm, x.at, x.step, n))
             winner[done + r] = first_zero(row, n)
-            nll[done + r] = -row[class_at(classes + (done + r) * class_step, class_type)]
+            if done + r < n_classes:
+                nll[done + r] = -row[
+                    column_at(classes + (done + r) * class_step, class_type, n)
+                ]
             advance(&x)
         exponentials(loops, sm + done * n, sm + done * n, many * n)
         for r in range(many):
             row = sm + (done + r) * n
             s = total(loops, row, n)
-            nll[done + r] = nll[done + r] + logarithm(s)
+            if done + r < n_classes:
+                nll[done + r] = nll[done + r] + logarithm(s)
             scaled(loops, row, n, 1 / s)
             if s != s:
                 winner[done + r] = first_maximum(row, again.at, again.step, n)
@@ -132,13 +150,17 @@ cdef class CrossentropyKernel(Kernel):
         float32 or float64
     class_typenum : int
         of the classes, an integer
+    by_index : bool
+        whether rows and classes are those of `x[arange(len(y)), y]`
     """
 
     cdef int typenum, class_type
+    cdef bint by_index
     cdef Loops loops
 
-    def __init__(self, int typenum, int class_typenum):
+    def __init__(self, int typenum, int class_typenum, bint by_index=False):
         self.arity(2, 3)
+        self.by_index = by_index
         self.typenum = typenum
         self.class_type = canonical(class_typenum)
         load(&self.loops, typenum)
@@ -154,40 +176,48 @@ cdef class CrossentropyKernel(Kernel):
         cdef char *sms
         cdef int64_t *winners
         cdef cnp.npy_intp count[1]
-        check_classes("crossentropy_softmax", y, self.class_type, source.count, source.n)
-        count[0] = source.count
+        cdef Py_ssize_t n_classes = check_classes(
+            "crossentropy_softmax", y, self.class_type, source.count, source.n, self.by_index
+        )
+        count[0] = n_classes
         nll = memory.output(cells, self.out[0], self.typenum, 1, count)
+        count[0] = source.count
         sm = memory.output(cells, self.out[1], self.typenum, 2, cnp.PyArray_DIMS(x))
         winner = memory.output(cells, self.out[2], cnp.NPY_INT64, 1, count)
         nlls, sms = cnp.PyArray_BYTES(nll), cnp.PyArray_BYTES(sm)
         winners = <int64_t *> cnp.PyArray_BYTES(winner)
+        if source.n == 0:
+            memset(winners, 0, source.count * sizeof(int64_t))
+            return 0
         if source.count * source.n >= LARGE:
             with nogil:
-                self.rows(source, classes, step, nlls, sms, winners)
+                self.rows(source, classes, n_classes, step, nlls, sms, winners)
         else:
-            self.rows(source, classes, step, nlls, sms, winners)
+            self.rows(source, classes, n_classes, step, nlls, sms, winners)
         return 0
 
     cdef void rows(
-        self, Rows x, char *classes, Py_ssize_t step, char *nll, char *sm, int64_t *winner
+        self, Rows x, char *classes, Py_ssize_t n_classes, Py_ssize_t step,
+        char *nll, char *sm, int64_t *winner
     ) noexcept nogil:
         if self.typenum == cnp.NPY_FLOAT32:
-            crossentropy_rows(&self.loops, x, classes, step, self.class_type,
+            crossentropy_rows(&self.loops, x, classes, n_classes, step, self.class_type,
                               <float *> nll, <float *> sm, winner)
         else:
-            crossentropy_rows(&self.loops, x, classes, step, self.class_type,
+            crossentropy_rows(&self.loops, x, classes, n_classes, step, self.class_type,
                               <double *> nll, <double *> sm, winner)
 
 
 cdef void crossentropy_grad_rows(
-    real *out, char *g, Py_ssize_t g_step, Rows sm, char *classes, Py_ssize_t class_step,
-    int class_type
+    real *out, char *g, Py_ssize_t g_step, Rows sm, char *classes, Py_ssize_t n_classes,
+    Py_ssize_t class_step, int class_type
 ) noexcept nogil:
-    """out[r] = g[r] * (sm[r] - one at the class of r)"""
+    """out[r] = g[r] * (sm[r] - one at the class of r), zero where there is none"""
     cdef Py_ssize_t r, i, n = sm.n
     cdef real factor
     cdef real *p
-    for r in range(sm.count):
+    memset(out + n_classes * n, 0, (sm.count - n_classes) * n * sizeof(real))
+    for r in range(n_classes):
         factor = (<real *> (g + r * g_step))[0]
         if sm.step == sizeof(real):
             p = <real *> sm.at
@@ -196,33 +226,34 @@ cdef void crossentropy_grad_rows(
         else:
             for i in range(n):
                 out[i] = (<real *> (sm.at + i * sm.step))[0] * factor
-        i = class_at(classes + r * class_step, class_type)
+        i = column_at(classes + r * class_step, class_type, n)
         out[i] = out[i] - factor
         out += n
         advance(&sm)
 
 
 cdef void categorical_rows(
-    real *nll, Rows p, char *classes, Py_ssize_t step, int class_type
+    real *nll, Rows p, char *classes, Py_ssize_t n_classes, Py_ssize_t step, int class_type
 ) noexcept nogil:
     """nll[r] = -log(p[r, class of r])"""
     cdef Py_ssize_t r
     cdef int64_t y
-    for r in range(p.count):
-        y = class_at(classes + r * step, class_type)
+    for r in range(n_classes):
+        y = column_at(classes + r * step, class_type, p.n)
         nll[r] = -logarithm((<real *> (p.at + y * p.step))[0])
         advance(&p)
 
 
 cdef void categorical_grad_rows(
-    real *out, char *g, Py_ssize_t g_step, Rows p, char *classes, Py_ssize_t step, int class_type
+    real *out, char *g, Py_ssize_t g_step, Rows p, char *classes, Py_ssize_t n_classes,
+    Py_ssize_t step, int class_type
 ) noexcept nogil:
     """out[r, class of r] = -g[r] / p[r, class of r]; the rest is zero"""
     cdef Py_ssize_t r
     cdef int64_t y
     memset(out, 0, p.count * p.n * sizeof(real))
-    for r in range(p.count):
-        y = class_at(classes + r * step, class_type)
+    for r in range(n_classes):
+        y = column_at(classes + r * step, class_type, p.n)
         out[r * p.n + y] = -(<real *> (g + r * g_step))[0] / (<real *> (p.at + y * p.step))[0]
         advance(&p)
 
@@ -236,11 +267,15 @@ cdef class CategoricalKernel(Kernel):
         float32 or float64
     class_typenum : int
         of the classes, an integer
+    by_index : bool
+        whether rows and classes are those of `x[arange(len(y)), y]`
     """
 
     cdef int typenum, class_type
+    cdef bint by_index
 
-    def __init__(self, int typenum, int class_typenum):
+    def __init__(self, int typenum, int class_typenum, bint by_index=False):
+        self.by_index = by_index
         self.arity(2, 1)
         self.typenum = typenum
         self.class_type = canonical(class_typenum)
@@ -251,15 +286,16 @@ cdef class CategoricalKernel(Kernel):
         cdef cnp.ndarray out
         cdef Rows rows = rows_of(p, 1)
         cdef cnp.npy_intp count[1]
-        check_classes("crossentropy_categorical_1hot", y, self.class_type, rows.count, rows.n)
-        count[0] = rows.count
+        count[0] = check_classes(
+            "crossentropy_categorical_1hot", y, self.class_type, rows.count, rows.n, self.by_index
+        )
         out = memory.output(cells, self.out[0], self.typenum, 1, count)
         if self.typenum == cnp.NPY_FLOAT32:
             categorical_rows(<float *> cnp.PyArray_BYTES(out), rows, cnp.PyArray_BYTES(y),
-                             cnp.PyArray_STRIDE(y, 0), self.class_type)
+                             count[0], cnp.PyArray_STRIDE(y, 0), self.class_type)
         else:
             categorical_rows(<double *> cnp.PyArray_BYTES(out), rows, cnp.PyArray_BYTES(y),
-                             cnp.PyArray_STRIDE(y, 0), self.class_type)
+                             count[0], cnp.PyArray_STRIDE(y, 0), self.class_type)
         return 0
 
 
@@ -267,8 +303,10 @@ cdef class GradKernel(Kernel):
     """What the gradients share: inputs are g, a matrix and classes; the result is a matrix."""
 
     cdef int typenum, class_type
+    cdef bint by_index
 
-    def __init__(self, int typenum, int class_typenum):
+    def __init__(self, int typenum, int class_typenum, bint by_index=False):
+        self.by_index = by_index
         self.arity(3, 1)
         self.typenum = typenum
         self.class_type = canonical(class_typenum)
@@ -283,27 +321,30 @@ cdef class GradKernel(Kernel):
         cdef char *gs = cnp.PyArray_BYTES(g)
         cdef char *classes = cnp.PyArray_BYTES(y)
         cdef Py_ssize_t g_step = 0, step = cnp.PyArray_STRIDE(y, 0)
+        cdef Py_ssize_t count = check_classes(
+            self.name(), y, self.class_type, rows.count, rows.n, self.by_index
+        )
         if cnp.PyArray_NDIM(g):  # else one number for all rows
             g_step = cnp.PyArray_STRIDE(g, 0)
-        if cnp.PyArray_NDIM(g) and cnp.PyArray_DIM(g, 0) != rows.count:
+        if cnp.PyArray_NDIM(g) and cnp.PyArray_DIM(g, 0) != count:
             raise ValueError(
-                f"{self.name()}: a gradient of {cnp.PyArray_DIM(g, 0)} rows for {rows.count} rows"
+                f"{self.name()}: a gradient of {cnp.PyArray_DIM(g, 0)} rows for {count} rows"
             )
-        check_classes(self.name(), y, self.class_type, rows.count, rows.n)
         out = memory.output(cells, self.out[0], self.typenum, 2, cnp.PyArray_DIMS(x))
         outs = cnp.PyArray_BYTES(out)
         if rows.count * rows.n >= LARGE:
             with nogil:
-                self.fill(outs, gs, g_step, rows, classes, step)
+                self.fill(outs, gs, g_step, rows, classes, count, step)
         else:
-            self.fill(outs, gs, g_step, rows, classes, step)
+            self.fill(outs, gs, g_step, rows, classes, count, step)
         return 0
 
     cdef str name(self):
         raise NotImplementedError("subclasses say what they compute")
 
     cdef void fill(
-        self, char *out, char *g, Py_ssize_t g_step, Rows x, char *classes, Py_ssize_t step
+        self, char *out, char *g, Py_ssize_t g_step, Rows x, char *classes, Py_ssize_t count,
+        Py_ssize_t step
     ) noexcept nogil:
         """Compute the result's rows."""
 
@@ -317,18 +358,25 @@ cdef class CrossentropyGradKernel(GradKernel):
         float32 or float64
     class_typenum : int
         of the classes, an integer
+    by_index : bool
+        whether rows and classes are those of `x[arange(len(y)), y]`
     """
 
     cdef str name(self):
         return "crossentropy_softmax_grad"
 
     cdef void fill(
-        self, char *out, char *g, Py_ssize_t g_step, Rows x, char *classes, Py_ssize_t step
+        self, char *out, char *g, Py_ssize_t g_step, Rows x, char *classes, Py_ssize_t count,
+        Py_ssize_t step
     ) noexcept nogil:
         if self.typenum == cnp.NPY_FLOAT32:
-            crossentropy_grad_rows(<float *> out, g, g_step, x, classes, step, self.class_type)
+            crossentropy_grad_rows(
+                <float *> out, g, g_step, x, classes, count, step, self.class_type
+            )
         else:
-            crossentropy_grad_rows(<double *> out, g, g_step, x, classes, step, self.class_type)
+            crossentropy_grad_rows(
+                <double *> out, g, g_step, x, classes, count, step, self.class_type
+            )
 
 
 cdef class CategoricalGradKernel(GradKernel):
@@ -340,15 +388,22 @@ cdef class CategoricalGradKernel(GradKernel):
         float32 or float64
     class_typenum : int
         of the classes, an integer
+    by_index : bool
+        whether rows and classes are those of `x[arange(len(y)), y]`
     """
 
     cdef str name(self):
         return "crossentropy_categorical_1hot_grad"
 
     cdef void fill(
-        self, char *out, char *g, Py_ssize_t g_step, Rows x, char *classes, Py_ssize_t step
+        self, char *out, char *g, Py_ssize_t g_step, Rows x, char *classes, Py_ssize_t count,
+        Py_ssize_t step
     ) noexcept nogil:
         if self.typenum == cnp.NPY_FLOAT32:
-            categorical_grad_rows(<float *> out, g, g_step, x, classes, step, self.class_type)
+            categorical_grad_rows(
+                <float *> out, g, g_step, x, classes, count, step, self.class_type
+            )
         else:
-            categorical_grad_rows(<double *> out, g, g_step, x, classes, step, self.class_type)
+            categorical_grad_rows(
+                <double *> out, g, g_step, x, classes, count, step, self.class_type
+            )

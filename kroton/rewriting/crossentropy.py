@@ -45,7 +45,7 @@ def crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     if found is None or found[1] != 1:
         return None
     x, _ = found
-    nll, fused_sm, _ = CrossentropySoftmaxArgmax1Hot().make_node(x, y).outputs
+    nll, fused_sm, _ = CrossentropySoftmaxArgmax1Hot(node.op.by_index).make_node(x, y).outputs
     replacements = {node.outputs[0]: nll}
     if len(fgraph.variables[sm]) > 1 and sm not in ancestors([y]):
         replacements[sm] = fused_sm
@@ -61,7 +61,7 @@ def grad_of_crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     if type(inner.owner.op) is not CrossentropyCategorical1HotGrad:
         return None
     g, p, y = inner.owner.inputs
-    return CrossentropySoftmax1HotGrad()(g, sm, y) if p is sm else None
+    return CrossentropySoftmax1HotGrad(inner.owner.op.by_index)(g, sm, y) if p is sm else None
 
 
 @stabilize.rewriter("log", name="log_of_fused_softmax")

@@ -9,6 +9,7 @@ import numpy as np
 import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import same_extent
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize, stabilize
 from kroton.rewriting.shape import extent
@@ -25,41 +26,47 @@ from kroton.tensor.shape import Shape_i
 T: Any = kroton.tensor
 
 
-def _one_class_a_row(fgraph: FunctionGraph, x: Variable, op: Any, given: list[Any]) -> bool:
-    """Whether the index is `[arange(n), y]` with as many rows as `y` has classes."""
+def _classes(fgraph: FunctionGraph, x: Variable, op: Any, given: list[Any]) -> Any:
+    """y, if the index of the matrix `x` is `[arange(n), y]` with n the classes in y; else None.
+
+    Where n is the number of rows of `x`, y is checked to have as many.
+    """
     if x.type.ndim != 2 or len(op.idx_list) != 2 or not all(map(is_array, op.idx_list)):
-        return False
+        return None
     rows, y = given
     node = rows.owner
     if y.type.ndim != 1 or y.type.dtype == "bool" or rows.type.ndim != 1:
-        return False
+        return None
     if node is None:
         known = getattr(rows, "data", None)
-        return (
-            known is not None
-            and y.type.shape[0] == x.type.shape[0] == len(known)
-            and np.array_equal(known, np.arange(len(known)))
-        )
+        if known is None or y.type.shape[0] != len(known):
+            return None
+        return y if np.array_equal(known, np.arange(len(known))) else None
     if type(node.op) is not ARange:
-        return False
+        return None
     start, stop, step = node.inputs
     if uniform_value(start) != 0 or uniform_value(step) != 1:
-        return False
-    for v in (y, x):
-        found = extent(fgraph, v, 0)
-        if isinstance(found, int):
-            bound = uniform_value(stop)
-            if bound is not None and int(bound) == found:
-                return True
-        elif (
-            stop.owner is not None
-            and found.owner is not None
-            and type(stop.owner.op) is Shape_i
-            and stop.owner.op == found.owner.op
-            and stop.owner.inputs[0] is found.owner.inputs[0]
-        ):
-            return True
-    return False
+        return None
+    if _counts(fgraph, stop, y):
+        return y
+    if not _counts(fgraph, stop, x):
+        return None
+    return y if same_extent(fgraph, y, 0, x, 0) else T.AssertShape((0,))(y, extent(fgraph, x, 0))
+
+
+def _counts(fgraph: FunctionGraph, stop: Variable, v: Variable) -> bool:
+    """Whether `stop` is the number of rows of `v`."""
+    found = extent(fgraph, v, 0)
+    if isinstance(found, int):
+        bound = uniform_value(stop)
+        return bound is not None and int(bound) == found
+    return (
+        stop.owner is not None
+        and found.owner is not None
+        and type(stop.owner.op) is Shape_i
+        and stop.owner.op == found.owner.op
+        and stop.owner.inputs[0] is found.owner.inputs[0]
+    )
 
 
 @canonicalize.rewriter("exp", name="exp(logsoftmax(x)) -> softmax(x)", tags=("fast_run",))
@@ -78,9 +85,12 @@ def likelihood_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     inner = scores.owner
     if inner is None or type(inner.op) is not LogSoftmax or inner.op.axis != 1:
         return None
-    if len(fgraph.variables[scores]) > 1 or not _one_class_a_row(fgraph, scores, node.op, given):
+    if len(fgraph.variables[scores]) > 1:
         return None
-    return -CrossentropyCategorical1Hot()(Softmax(1)(inner.inputs[0]), given[1])
+    y = _classes(fgraph, scores, node.op, given)
+    if y is None:
+        return None
+    return -CrossentropyCategorical1Hot(by_index=True)(Softmax(1)(inner.inputs[0]), y)
 
 
 @stabilize.rewriter("sub", name="gradient_of_likelihood", depth=4)
@@ -99,13 +109,14 @@ def gradient_of_likelihood(fgraph: FunctionGraph, node: Apply) -> Any:
     for total, sm in (product.owner.inputs, product.owner.inputs[::-1]):
         if _row_sums(total) is not spread or sm.type != spread.type:
             continue
-        if not _one_class_a_row(fgraph, spread, inc.op, given):
+        y = _classes(fgraph, spread, inc.op, given)
+        if y is None:
             return None
-        if g.type.ndim != 1 or g.type.shape[0] == 1 != spread.type.shape[0]:
+        if g.type.ndim != 1 or g.type.shape[0] == 1 != y.type.shape[0]:
             if g.type.ndim > 1 or (g.type.ndim == 1 and g.type.shape[0] != 1):
                 return None
-            g = T.alloc(g, extent(fgraph, spread, 0))
-        return CrossentropySoftmax1HotGrad()(-g, sm, given[1])
+            g = T.alloc(g, extent(fgraph, y, 0))
+        return CrossentropySoftmax1HotGrad(by_index=True)(-g, sm, y)
     return None
 
 

@@ -91,7 +91,8 @@ def one_weight_for_all_rows(fgraph: FunctionGraph, node: Apply) -> Any:
     value = filled.inputs[0]
     if not all(value.type.broadcastable):
         return None
-    if not any(same_extent(fgraph, weights, 0, v, 0) for v in (y, sm)):
+    counted = [y] if node.op.by_index else [y, sm]
+    if not any(same_extent(fgraph, weights, 0, v, 0) for v in counted):
         return None
     return node.op(T.dimshuffle(value, ()), sm, y)
 

@@ -169,6 +169,34 @@ def test_a_class_out_of_range_is_refused_by_perform_and_kernel(y):
             select_kernel(node)(*values)
 
 
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([0, 3], "row 1 has class 3, which is not one of the 3 classes -3 to 2"),
+        ([-4], "row 0 has class -4, which is not one of the 3 classes -3 to 2"),
+        ([0, 1, 2], "3 classes for 2 rows"),
+    ],
+)
+def test_an_index_out_of_range_is_refused_by_perform_and_kernel(y, message):
+    x, y, g = np.zeros((2, 3)), np.array(y), np.ones(len(y))
+    for op, values in [
+        (CrossentropySoftmaxArgmax1Hot(True), (x, y)),
+        (CrossentropySoftmax1HotGrad(True), (g, x, y)),
+        (CrossentropyCategorical1Hot(True), (x, y)),
+        (CrossentropyCategorical1HotGrad(True), (g, x, y)),
+    ]:
+        node = op.make_node(*[T.tensor(v.dtype.name, (None,) * v.ndim) for v in values])
+        with pytest.raises(IndexError, match=message):
+            op.perform(node, list(values), [[None] for _ in node.outputs])
+        with pytest.raises(IndexError, match=message):
+            select_kernel(node)(*values)
+        huge = np.full(len(y), 2**64 - 1, "uint64")  # which is -1 as a signed number
+        values = (*values[:-1], huge)
+        node = op.make_node(*[T.tensor(v.dtype.name, (None,) * v.ndim) for v in values])
+        with pytest.raises(IndexError):
+            select_kernel(node)(*values)
+
+
 def test_numbers_of_rows_that_differ_are_refused():
     x, y, g = np.zeros((2, 3)), np.zeros(3, np.int64), np.ones(3)
     node = CrossentropySoftmaxArgmax1Hot().make_node(T.dmatrix(), T.lvector())

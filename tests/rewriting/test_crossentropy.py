@@ -101,6 +101,31 @@ def test_a_class_out_of_range_is_named_with_its_row():
         f(np.zeros((2, 3)), [0, 3])
 
 
+@pytest.mark.parametrize("counted", ["classes", "rows"])
+@pytest.mark.parametrize("classes", [[0, -1, 3, -4, 2, 1], [0, -1, 3], [], [1], [4], [-5], [0] * 7])
+def test_a_likelihood_by_index_is_what_numpy_has_for_any_classes(classes, counted):
+    x, y = T.dmatrix("x"), T.lvector("y")
+    e = T.exp(x - x.max(axis=1, keepdims=True))
+    rows = T.arange((y if counted == "classes" else x).shape[0])
+    cost = -T.log(e / e.sum(axis=1, keepdims=True))[rows, y].sum()
+    outputs = [cost, kroton.grad(cost, x)]
+    f = kroton.function([x, y], outputs)
+    assert CrossentropySoftmax1HotGrad in op_types(f)
+    v, _ = example()
+    plain = kroton.function([x, y], outputs, mode=PLAIN)
+    if counted == "rows" and len(classes) != 6:
+        with pytest.raises(ValueError, match=f"{len(classes)}"):
+            f(v, classes)
+        return
+    if len(classes) > 6 or not all(-4 <= k < 4 for k in classes):
+        for g in (f, plain):
+            with pytest.raises(IndexError):
+                g(v, classes)
+        return
+    for a, b in zip(f(v, classes), plain(v, classes)):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
 def test_a_scalar_gradient_that_reaches_every_row_is_stretched():
     x, y = T.dmatrix("x"), T.lvector("y")
     g = kroton.grad(T.nnet.categorical_crossentropy(T.nnet.softmax(x), y).mean(), x)

@@ -70,7 +70,7 @@ def test_softmax_and_crossentropy_of_one_matrix_are_one_apply() -> None:
     z, y = T.dmatrix("z"), T.lvector("y")
     p = T.nnet.softmax(z)
     found = ops_of([z, y], T.log(p)[T.arange(y.shape[0]), y].sum(), T.nnet.softmax(z) * 2)
-    assert "CrossentropySoftmaxArgmax1Hot" in found
+    assert "CrossentropySoftmaxArgmax1Hot{by_index}" in found
     assert not any(op.startswith("Softmax") for op in found)
 
 
@@ -80,7 +80,7 @@ def test_the_gradient_of_a_likelihood_by_hand_has_one_apply() -> None:
     p = e / e.sum(axis=1, keepdims=True)
     cost = -T.log(p)[T.arange(y.shape[0]), y].mean()
     found = ops_of([z, y], T.grad(cost, z))
-    assert "CrossentropySoftmax1HotGrad" in found
+    assert "CrossentropySoftmax1HotGrad{by_index}" in found
     assert not any("IncSubtensor" in op or "Max" in op or "switch" in op for op in found)
     agree([z, y], [cost, T.grad(cost, z)], [normal(6, 4, 0), np.arange(6) % 4])
 

@@ -46,22 +46,22 @@ def softmax_grad(node: Apply) -> Any:
 @kernel_for(CrossentropySoftmaxArgmax1Hot)
 def crossentropy_softmax(node: Apply) -> Any:
     """A `CrossentropyKernel`."""
-    return CrossentropyKernel(*_nums(node))
+    return CrossentropyKernel(*_nums(node), node.op.by_index)
 
 
 @kernel_for(CrossentropySoftmax1HotGrad)
 def crossentropy_softmax_grad(node: Apply) -> Any:
     """A `CrossentropyGradKernel`."""
-    return CrossentropyGradKernel(*_nums(node))
+    return CrossentropyGradKernel(*_nums(node), node.op.by_index)
 
 
 @kernel_for(CrossentropyCategorical1Hot)
 def crossentropy_categorical(node: Apply) -> Any:
     """A `CategoricalKernel`."""
-    return CategoricalKernel(*_nums(node))
+    return CategoricalKernel(*_nums(node), node.op.by_index)
 
 
 @kernel_for(CrossentropyCategorical1HotGrad)
 def crossentropy_categorical_grad(node: Apply) -> Any:
     """A `CategoricalGradKernel`."""
-    return CategoricalGradKernel(*_nums(node))
+    return CategoricalGradKernel(*_nums(node), node.op.by_index)

@@ -58,44 +58,57 @@ def _same_rows(name: str, *variables: Any) -> int | None:
     return known.pop() if known else None
 
 
-def _check_classes(name: str, y: np.ndarray, rows: int, n: int) -> None:
-    if len(y) != rows:
-        raise ValueError(f"{name}: {len(y)} classes for {rows} rows")
-    wrong = np.flatnonzero((y < 0) | (y >= n))
-    if wrong.size:
-        r = int(wrong[0])
-        raise ValueError(
-            f"{name}: row {r} has class {y[r]}, which is not one of the {n} classes 0 to {n - 1}"
-        )
-
-
 def _check_rows(name: str, g: np.ndarray, rows: int) -> None:
     if len(g) != rows:
         raise ValueError(f"{name}: a gradient of {len(g)} rows for {rows} rows")
 
 
-class _Named(Op):
-    """Shown by the name of its type."""
+@dataclass(frozen=True, repr=False)
+class _OfClasses(Op):
+    """Of a matrix and a class for each of its rows; shown by the name of its type."""
+
+    by_index: bool = False
+    """Whether row i and class y[i] are what `x[arange(len(y)), y]` has: classes below zero count
+    from the last, and rows that are more than classes have none. One that does not exist is an
+    IndexError then."""
+
+    def check(self, name: str, y: np.ndarray, rows: int, n: int) -> None:
+        """Raise ValueError, or IndexError, unless there are as many classes as rows, all of `n`."""
+        error = IndexError if self.by_index else ValueError
+        if len(y) > rows or (len(y) < rows and not self.by_index):
+            raise error(f"{name}: {len(y)} classes for {rows} rows")
+        least = -n if self.by_index else 0
+        wrong = np.flatnonzero((y < least) | (y >= n))
+        if wrong.size:
+            r = int(wrong[0])
+            raise error(
+                f"{name}: row {r} has class {y[r]}, which is not one of the {n} classes "
+                f"{least} to {n - 1}"
+            )
+
+    def rows(self, name: str, x: Any, *others: Any) -> int | None:
+        """The static number of rows that have a class."""
+        return _same_rows(name, *others, *[x] * (not self.by_index))
 
     def __repr__(self) -> str:
-        return type(self).__name__
+        return type(self).__name__ + "{by_index}" * self.by_index
 
     __str__ = __repr__
 
 
 @dataclass(frozen=True, repr=False)
-class CrossentropyCategorical1Hot(_Named):
+class CrossentropyCategorical1Hot(_OfClasses):
     """-log(p[i, y[i]]) for each row i of a matrix p of probabilities and a vector y of classes."""
 
     def make_node(self, coding_dist: Any, true_one_of_n: Any) -> Apply:
         p = _scores("crossentropy_categorical_1hot", coding_dist)
         y = _classes("crossentropy_categorical_1hot", true_one_of_n)
-        rows = _same_rows("crossentropy_categorical_1hot", p, y)
+        rows = self.rows("crossentropy_categorical_1hot", p, y)
         return Apply(self, [p, y], [TensorType(p.type.dtype, (rows,))()])
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         p, y = inputs
-        _check_classes("crossentropy_categorical_1hot", y, *p.shape)
+        self.check("crossentropy_categorical_1hot", y, *p.shape)
         with np.errstate(all="ignore"):
             output_storage[0][0] = -np.log(p[np.arange(len(y)), y])
 
@@ -105,16 +118,18 @@ class CrossentropyCategorical1Hot(_Named):
     def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
         p, y = inputs
         return [
-            as_gradient(CrossentropyCategorical1HotGrad()(output_gradients[0], p, y), p),
+            as_gradient(
+                CrossentropyCategorical1HotGrad(self.by_index)(output_gradients[0], p, y), p
+            ),
             DisconnectedType()(),
         ]
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
-        return [(input_shapes[0][0],)]
+        return [(input_shapes[1 if self.by_index else 0][0],)]
 
 
 @dataclass(frozen=True, repr=False)
-class CrossentropyCategorical1HotGrad(_Named):
+class CrossentropyCategorical1HotGrad(_OfClasses):
     """The gradient of `CrossentropyCategorical1Hot`: -g[i] / p[i, y[i]] at y[i], else 0.
 
     Inputs are the gradient g, the probabilities p and the classes y.
@@ -125,13 +140,14 @@ class CrossentropyCategorical1HotGrad(_Named):
         p = _scores(name, coding_dist)
         y = _classes(name, true_one_of_n)
         g = _row_gradient(name, g, p)
-        rows = _same_rows(name, p, y, g)
-        return Apply(self, [g, p, y], [TensorType(p.type.dtype, (rows, p.type.shape[1]))()])
+        rows = self.rows(name, p, y, g)
+        shape = p.type.shape if self.by_index else (rows, p.type.shape[1])
+        return Apply(self, [g, p, y], [TensorType(p.type.dtype, shape)()])
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         g, p, y = inputs
-        _check_rows("crossentropy_categorical_1hot_grad", g, len(p))
-        _check_classes("crossentropy_categorical_1hot_grad", y, *p.shape)
+        self.check("crossentropy_categorical_1hot_grad", y, *p.shape)
+        _check_rows("crossentropy_categorical_1hot_grad", g, len(y))
         result = np.zeros(p.shape, p.dtype)
         rows = np.arange(len(y))
         with np.errstate(all="ignore"):
@@ -168,7 +184,7 @@ def _row_gradient(name: str, g: Any, x: Any) -> Any:
 
 
 @dataclass(frozen=True, repr=False)
-class CrossentropySoftmaxArgmax1Hot(_Named):
+class CrossentropySoftmaxArgmax1Hot(_OfClasses):
     """Of a matrix x of scores and a vector y of classes: three outputs.
 
     1. -log(softmax(x)[i, y[i]]) for each row i, computed as log(sum(exp(x - max))) + max - x[y],
@@ -180,27 +196,28 @@ class CrossentropySoftmaxArgmax1Hot(_Named):
     def make_node(self, x: Any, y_idx: Any) -> Apply:
         x = _scores("crossentropy_softmax", x)
         y = _classes("crossentropy_softmax", y_idx)
-        rows = _same_rows("crossentropy_softmax", x, y)
+        rows = self.rows("crossentropy_softmax", x, y)
+        every = x.type.shape[0] if self.by_index else rows
         outputs = [
             TensorType(x.type.dtype, (rows,))(),
-            TensorType(x.type.dtype, (rows, x.type.shape[1]))(),
-            TensorType("int64", (rows,))(),
+            TensorType(x.type.dtype, (every, x.type.shape[1]))(),
+            TensorType("int64", (every,))(),
         ]
         return Apply(self, [x, y], outputs)
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         x, y = inputs
-        _check_classes("crossentropy_softmax", y, *x.shape)
+        self.check("crossentropy_softmax", y, *x.shape)
         if x.size == 0:
-            output_storage[0][0] = np.empty(len(x), x.dtype)
+            output_storage[0][0] = np.empty(len(y), x.dtype)
             output_storage[1][0] = np.empty(x.shape, x.dtype)
-            output_storage[2][0] = np.empty(len(x), np.int64)
+            output_storage[2][0] = np.zeros(len(x), np.int64)
             return
         with np.errstate(all="ignore"):
             shifted = x - x.max(axis=1, keepdims=True)
             e = np.exp(shifted)
             total = e.sum(axis=1)
-            output_storage[0][0] = np.log(total) - shifted[np.arange(len(y)), y]
+            output_storage[0][0] = np.log(total[: len(y)]) - shifted[np.arange(len(y)), y]
             output_storage[1][0] = e / total[:, None]
         output_storage[2][0] = x.argmax(axis=1).astype(np.int64)
 
@@ -213,7 +230,7 @@ class CrossentropySoftmaxArgmax1Hot(_Named):
         g_nll, g_sm, _ = output_gradients
         terms = []
         if not isinstance(g_nll.type, DisconnectedType):
-            terms.append(CrossentropySoftmax1HotGrad()(g_nll, sm, y))
+            terms.append(CrossentropySoftmax1HotGrad(self.by_index)(g_nll, sm, y))
         if not isinstance(g_sm.type, DisconnectedType):
             terms.append(SoftmaxGrad(1)(g_sm, sm))
         if not terms:
@@ -224,12 +241,12 @@ class CrossentropySoftmaxArgmax1Hot(_Named):
         ]
 
     def infer_shape(self, node: Apply, input_shapes: Sequence[Any]) -> list[Any]:
-        x, _ = input_shapes
-        return [(x[0],), x, (x[0],)]
+        x, y = input_shapes
+        return [(y[0] if self.by_index else x[0],), x, (x[0],)]
 
 
 @dataclass(frozen=True, repr=False)
-class CrossentropySoftmax1HotGrad(_Named):
+class CrossentropySoftmax1HotGrad(_OfClasses):
     """g[i] * (sm[i] - one at y[i]): the gradient by x of the crossentropy of softmax(x) = sm.
 
     Inputs are the gradient g of each row's crossentropy, a vector or one number for all rows, the
@@ -243,17 +260,20 @@ class CrossentropySoftmax1HotGrad(_Named):
         g = as_tensor_variable(dnll)
         if g.type.ndim or g.type.dtype != sm.type.dtype:
             g = _row_gradient(name, g, sm)
-        rows = _same_rows(name, sm, y, *[g] * g.type.ndim)
-        return Apply(self, [g, sm, y], [TensorType(sm.type.dtype, (rows, sm.type.shape[1]))()])
+        rows = self.rows(name, sm, y, *[g] * g.type.ndim)
+        shape = sm.type.shape if self.by_index else (rows, sm.type.shape[1])
+        return Apply(self, [g, sm, y], [TensorType(sm.type.dtype, shape)()])
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[list[Any]]) -> None:
         g, sm, y = inputs
+        self.check("crossentropy_softmax_grad", y, *sm.shape)
+        n = len(y)
         if g.ndim:
-            _check_rows("crossentropy_softmax_grad", g, len(sm))
-        _check_classes("crossentropy_softmax_grad", y, *sm.shape)
+            _check_rows("crossentropy_softmax_grad", g, n)
+        result = np.zeros(sm.shape, sm.dtype)
         with np.errstate(all="ignore"):
-            result = np.multiply(sm, g[..., None], order="C")
-            result[np.arange(len(y)), y] -= g
+            np.multiply(sm[:n], g[..., None], out=result[:n])
+            result[np.arange(n), y] -= g
         output_storage[0][0] = result
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
@@ -262,11 +282,16 @@ class CrossentropySoftmax1HotGrad(_Named):
     def L_op(self, inputs: Any, outputs: Any, output_gradients: Any) -> list[Any]:
         g, sm, y = inputs
         (gg,) = output_gradients
-        there = gg[T.arange(T.shape(y)[0]), y]
-        rows = T.sum(gg * sm, axis=1) - there
+        n = T.shape(y)[0]
+        there = gg[T.arange(n), y]
+        with_class = gg[:n] if self.by_index else gg
+        rows = T.sum(with_class * (sm[:n] if self.by_index else sm), axis=1) - there
+        back = with_class * (T.dimshuffle(g, (0, "x")) if g.type.ndim else g)
+        if self.by_index:
+            back = T.set_subtensor(T.zeros_like(sm)[:n], back)
         return [
             as_gradient(rows if g.type.ndim else T.sum(rows), g),
-            as_gradient(gg * (T.dimshuffle(g, (0, "x")) if g.type.ndim else g), sm),
+            as_gradient(back, sm),
             DisconnectedType()(),
         ]
 

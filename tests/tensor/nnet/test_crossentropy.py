@@ -84,6 +84,61 @@ def test_gradients_are_those_of_finite_differences(function):
     verify_grad(function, [SCORES], rng=np.random.default_rng(0))
 
 
+OF_INDICES = np.array([-1, 2, -3])
+"""Classes as indices have them, for the first rows."""
+
+
+def test_classes_by_index_are_what_the_index_has():
+    x, y, g = T.dmatrix(), T.lvector(), T.dvector()
+    used = PROBABILITIES[np.arange(3), OF_INDICES]
+    by_index = CrossentropySoftmaxArgmax1Hot(by_index=True).make_node(x, y).outputs
+    nll, sm, winner = interpret([x, y], by_index)(SCORES, OF_INDICES)
+    np.testing.assert_allclose(nll, -np.log(used))
+    assert sm.shape == SCORES.shape
+    assert winner.shape == (5,)
+    (nll,) = interpret([x, y], [CrossentropyCategorical1Hot(True)(x, y)])(PROBABILITIES, OF_INDICES)
+    np.testing.assert_allclose(nll, -np.log(used))
+    weights = np.array([1.0, 2.0, -3.0])
+    one_hot = np.zeros((5, 3))
+    one_hot[np.arange(3), OF_INDICES] = 1
+    padded = np.array([1.0, 2.0, -3.0, 0.0, 0.0])[:, None]
+    (back,) = interpret([g, x, y], [CrossentropySoftmax1HotGrad(True)(g, x, y)])(
+        weights, PROBABILITIES, OF_INDICES
+    )
+    np.testing.assert_allclose(back, padded * (PROBABILITIES - one_hot))
+    (back,) = interpret([g, x, y], [CrossentropyCategorical1HotGrad(True)(g, x, y)])(
+        weights, PROBABILITIES, OF_INDICES
+    )
+    np.testing.assert_allclose(back, -padded * one_hot / PROBABILITIES)
+    assert str(CrossentropySoftmax1HotGrad(True)) == "CrossentropySoftmax1HotGrad{by_index}"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: CrossentropyCategorical1Hot(by_index=True)(T.sqr(x), OF_INDICES),
+        lambda x: CrossentropySoftmaxArgmax1Hot(by_index=True)(x, OF_INDICES)[0],
+        lambda x: CrossentropySoftmaxArgmax1Hot(by_index=True)(x, OF_INDICES)[1],
+    ],
+)
+def test_gradients_by_index_are_those_of_finite_differences(function):
+    verify_grad(function, [SCORES], rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("op", [CrossentropySoftmax1HotGrad, CrossentropyCategorical1HotGrad])
+def test_second_derivatives_by_index_are_those_of_finite_differences(op):
+    g = np.random.default_rng(1).standard_normal(3)
+    apply = op(by_index=True)
+    verify_grad(
+        lambda g, p: apply(g, p, OF_INDICES), [g, PROBABILITIES], rng=np.random.default_rng(0)
+    )
+    if op is CrossentropySoftmax1HotGrad:
+        verify_grad(
+            lambda g, p: apply(g, p, OF_INDICES), [np.array(0.7), PROBABILITIES],
+            rng=np.random.default_rng(0),
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("op", [CrossentropySoftmax1HotGrad(), CrossentropyCategorical1HotGrad()])
 def test_second_derivatives_are_those_of_finite_differences(op):
     g = np.random.default_rng(1).standard_normal(5)
