@@ -10,8 +10,8 @@ import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Constant
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.lifting import parts_of, taken
 from kroton.rewriting.matching import Match, scalar_name, uniform_value
+from kroton.rewriting.parts import parts_of, taken
 from kroton.rewriting.pattern import C, and_, clip, conj, gt, lt, mod, or_, x, xor, y, z
 from kroton.rewriting.phases import canonicalize
 from kroton.rewriting.shape import extent, place_of_extent, source_of_extent

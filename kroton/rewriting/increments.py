@@ -8,8 +8,8 @@ import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import agreeing, same_extent
-from kroton.rewriting.lifting import parts_of, surely_in_range
 from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.parts import parts_of, surely_in_range
 from kroton.rewriting.phases import canonicalize, specialize
 from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
 from kroton.tensor.elemwise import Elemwise

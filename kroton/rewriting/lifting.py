@@ -16,6 +16,17 @@ import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import same_extent
+from kroton.rewriting.parts import (
+    Part,
+    composed,
+    disjoint,
+    is_slice,
+    parts_of,
+    pieces_of,
+    selected,
+    surely_in_range,
+    taken,
+)
 from kroton.rewriting.phases import canonicalize, specialize
 from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
 from kroton.tensor.argmax import Argmax, Argmin
@@ -23,122 +34,21 @@ from kroton.tensor.creation import Alloc
 from kroton.tensor.cumulative import CumOp
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
-from kroton.tensor.indexing import FULL, Given, Slice, slice_length
+from kroton.tensor.indexing import FULL, slice_length
 from kroton.tensor.joining import Join
 from kroton.tensor.nnet.softmax import LogSoftmax, Softmax
 from kroton.tensor.products import BatchedDot, Dot
 from kroton.tensor.reduction import CAReduce
+from kroton.tensor.shape import AssertShape
 from kroton.tensor.subtensor import IncSubtensor, Subtensor
 
 T: Any = kroton.tensor
-
-Part = Any
-"""What is taken of one dimension: an int, a scalar Variable, or a Slice of ints and Variables."""
 
 _READERS = 8
 """Results that more Subtensors read are computed as a whole."""
 
 _TERMS = 8
 """So many nodes of a sum are searched for products."""
-
-
-# ---- indices by dimension ----------------------------------------------------------------
-
-
-def parts_of(node: Apply) -> list[Part]:
-    """What the Subtensor or IncSubtensor takes of each dimension."""
-    op: Any = node.op
-    skipped = 1 if type(op) is Subtensor else 2
-    given = iter(node.inputs[skipped:])
-
-    def value(part: Any) -> Any:
-        return next(given) if isinstance(part, Given) else part
-
-    parts: list[Part] = []
-    for entry in op.idx_list:
-        if isinstance(entry, Slice):
-            parts.append(Slice(value(entry.start), value(entry.stop), value(entry.step)))
-        else:
-            parts.append(value(entry))
-    return parts + [FULL] * (node.inputs[0].type.ndim - len(parts))
-
-
-def taken(x: Any, parts: Sequence[Part]) -> Any:
-    """`x` indexed with one part for each of its dimensions; `x` itself if that is all of it."""
-    parts = list(parts)
-    while parts and parts[-1] == FULL:
-        parts.pop()
-    if not parts:
-        return x
-    entries: list[Any] = []
-    given: list[Variable] = []
-
-    def entry(part: Any) -> Any:
-        if not isinstance(part, Variable):
-            return part
-        given.append(part)
-        return Given(part.type.dtype, 0)
-
-    for part in parts:
-        if isinstance(part, Slice):
-            entries.append(Slice(entry(part.start), entry(part.stop), entry(part.step)))
-        else:
-            entries.append(entry(part))
-    return Subtensor(tuple(entries))(x, *given)
-
-
-def _constants(s: Slice) -> bool:
-    return not any(isinstance(p, Variable) for p in (s.start, s.stop, s.step))
-
-
-def _is_slice(part: Part) -> bool:
-    return isinstance(part, Slice)
-
-
-def _selects(part: Part, size: int | None) -> bool:
-    """Whether the part leaves something out of `size` elements that is worth it.
-
-    A slice that leaves out a fixed number, as `1:` does, mostly leaves nearly all.
-    """
-    if not _is_slice(part):
-        return size != 1
-    if part.step not in (None, 1, -1):
-        return True
-    low, high = part.start, part.stop
-    if isinstance(low, Variable) or isinstance(high, Variable):
-        return low is not None and high is not None
-    if size is not None:
-        return 2 * len(range(size)[low:high]) <= size
-    return (high is not None and high >= 0) or (low is not None and low < 0)
-
-
-def _selected(parts: Sequence[Part], shape: Sequence[int | None]) -> bool:
-    """Whether the parts may leave something out of a tensor of this shape."""
-    return any(map(_selects, parts, shape))
-
-
-def surely_in_range(part: Part, size: int | None) -> bool:
-    """Whether a number, if the part is one, is known to be in range."""
-    return _is_slice(part) or (isinstance(part, int) and size is not None and -size <= part < size)
-
-
-def _disjoint(a: Part, b: Part) -> bool:
-    """Whether two parts are known to have no element in common, whatever the extent."""
-    if isinstance(a, int) and isinstance(b, int):
-        return (a < 0) == (b < 0) and a != b
-    bounds = []
-    for part in (a, b):
-        if isinstance(part, int) and part >= 0:
-            bounds.append((part, part + 1))
-        elif _is_slice(part) and _constants(part) and (part.step is None or part.step > 0):
-            low, high = part.start or 0, part.stop
-            if low < 0 or (high is not None and high < 0):
-                return False
-            bounds.append((low, high))
-        else:
-            return False
-    (a_low, a_high), (b_low, b_high) = bounds
-    return (a_high is not None and a_high <= b_low) or (b_high is not None and b_high <= a_low)
 
 
 def _read_in_parts(fgraph: FunctionGraph, var: Variable) -> bool:
@@ -149,12 +59,10 @@ def _read_in_parts(fgraph: FunctionGraph, var: Variable) -> bool:
     ):
         return False
     read = [parts_of(client) for client in clients]
-    if not all(_selected(parts, var.type.shape) for parts in read):
+    if not all(selected(parts, var.type.shape) for parts in read):
         return False
     return all(
-        any(_disjoint(p, q) for p, q in zip(a, b))
-        for k, a in enumerate(read)
-        for b in read[k + 1 :]
+        any(disjoint(p, q) for p, q in zip(a, b)) for k, a in enumerate(read) for b in read[k + 1 :]
     )
 
 
@@ -170,78 +78,12 @@ def subtensor_of_subtensor(fgraph: FunctionGraph, node: Apply) -> Any:
     (x, *_), outer = inner.inputs, iter(parts_of(node))
     merged = []
     for size, part in zip(x.type.shape, parts_of(inner)):
-        if _is_slice(part):
-            part = _composed(part, next(outer), size)
+        if is_slice(part):
+            part = composed(part, next(outer), size)
             if part is None:
                 return None
         merged.append(part)
     return taken(x, merged)
-
-
-def _composed(first: Slice, second: Part, size: int | None) -> Part | None:
-    """The part that takes `second` of what `first` takes; None if there is none."""
-    if first == FULL:
-        return second
-    if second == FULL:
-        return first
-    if not _constants(first) or isinstance(second, Variable):
-        return None
-    if _is_slice(second) and not _constants(second):
-        return None
-    if size is not None:
-        chosen: Any = range(size)[first.start : first.stop : first.step]
-        if isinstance(second, int):
-            return chosen[second] if -len(chosen) <= second < len(chosen) else None
-        chosen = chosen[second.start : second.stop : second.step]
-        return Slice(chosen.start, None if chosen.stop < 0 else chosen.stop, chosen.step)
-    if first == Slice(None, None, -1):
-        return _from_the_end(second)
-    if (first.step or 1) < 0 or (first.start or 0) < 0:
-        return None
-    if (first.stop or 0) < 0 or (_is_slice(second) and (second.stop or 0) < 0):
-        return _before_the_end(first, second)
-    low, high, step = first.start or 0, first.stop, first.step or 1
-    if isinstance(second, int):
-        inside = second >= 0 and (high is None or low + second * step < high)
-        return low + second * step if inside else None
-    if (second.start or 0) < 0 or (second.step or 1) < 0:
-        return None
-    start = low + (second.start or 0) * step
-    stop = high if second.stop is None else low + second.stop * step
-    if high is not None and stop is not None:
-        stop = min(stop, high)
-    step *= second.step or 1
-    return Slice(start or None, stop, step if step != 1 else None)
-
-
-def _from_the_end(second: Part) -> Part | None:
-    """The part that takes `second` of all elements in reversed order."""
-    if isinstance(second, int):
-        return -1 - second
-    low, high, step = second.start or 0, second.stop, second.step or 1
-    if second == Slice(None, None, -1):
-        return FULL
-    if low < 0 or (high or 0) < 0 or step < 0:
-        return None
-    return Slice(-1 - low if low else None, None if high is None else -1 - high, -step)
-
-
-def _before_the_end(first: Slice, second: Part) -> Part | None:
-    """The part that takes `second` of what `first` takes, if one stops that far from the end."""
-    low, high = first.start or 0, first.stop or 0
-    if first.step not in (None, 1) or high > 0 or first.stop == 0:
-        return None
-    if isinstance(second, int):
-        return second + high if second < 0 and not low else None
-    if (second.start or 0) < 0 or (second.step or 1) < 0:
-        return None
-    if second.stop is None:
-        stop = first.stop
-    elif second.stop < 0:
-        stop = high + second.stop
-    else:
-        return None
-    return Slice(low + (second.start or 0) or None, stop, second.step)
 
 
 @canonicalize.rewriter(Subtensor, name="subtensor_of_dimshuffle")
@@ -260,12 +102,10 @@ def subtensor_of_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
             return None
     left: dict[int, int] = {}
     for d, part in enumerate(chosen):
-        if _is_slice(part):
+        if is_slice(part):
             left[d] = len(left)
     order = [
-        "x" if e == "x" else left[e]
-        for e, part in zip(inner.op.new_order, parts)
-        if _is_slice(part)
+        "x" if e == "x" else left[e] for e, part in zip(inner.op.new_order, parts) if is_slice(part)
     ]
     return T.dimshuffle(taken(x, chosen), order)
 
@@ -287,8 +127,8 @@ def subtensor_of_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
         if not stretched and part != FULL:
             value = _agreeing_with(fgraph, value, d - missing, wide, d)
         if d >= missing:
-            small.append(part if not stretched else FULL if _is_slice(part) else 0)
-        if _is_slice(part):
+            small.append(part if not stretched else FULL if is_slice(part) else 0)
+        if is_slice(part):
             shape.append(slice_length(part, extents[d] if size is None else size))
     result = taken(value, small)
     if not shape:
@@ -298,7 +138,7 @@ def subtensor_of_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
 
 def _agreeing_with(fgraph: FunctionGraph, x: Any, i: int, y: Any, j: int) -> Any:
     """`x`, checked to have as many elements in dimension `i` as `y` in dimension `j`."""
-    return x if same_extent(fgraph, x, i, y, j) else T.AssertShape((i,))(x, extent(fgraph, y, j))
+    return x if same_extent(fgraph, x, i, y, j) else AssertShape((i,))(x, extent(fgraph, y, j))
 
 
 @canonicalize.rewriter(Subtensor, name="subtensor_of_join")
@@ -310,7 +150,7 @@ def subtensor_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
     axis, pieces = inner.op.axis, list(inner.inputs)
     parts = parts_of(node)
     sizes = [v.type.shape[axis] for v in pieces]
-    found = _pieces_of(parts[axis], sizes)
+    found = pieces_of(parts[axis], sizes)
     if found is None and (k := _whole_piece(fgraph, parts[axis], pieces, axis)) is not None:
         found = [(k, FULL)]
     if found is None:
@@ -329,12 +169,12 @@ def subtensor_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
     chosen = [taken(pieces[k], [*parts[:axis], p, *parts[axis + 1 :]]) for k, p in found]
     if len(chosen) == 1:
         return chosen[0]
-    return T.join(sum(map(_is_slice, parts[:axis])), *chosen)
+    return T.join(sum(map(is_slice, parts[:axis])), *chosen)
 
 
 def _whole_piece(fgraph: FunctionGraph, part: Part, pieces: list[Any], axis: int) -> int | None:
     """Which piece the part takes, if its bound is where the first of them ends."""
-    if not _is_slice(part) or part.step not in (None, 1):
+    if not is_slice(part) or part.step not in (None, 1):
         return None
     first = source_of_extent(fgraph, pieces[0], axis)
     if part.start in (None, 0) and isinstance(part.stop, Variable):
@@ -348,35 +188,6 @@ def _names(fgraph: FunctionGraph, bound: Variable, source: Any) -> bool:
     """Whether the bound of a slice is the extent that comes from there."""
     place = place_of_extent(bound)
     return isinstance(place, tuple) and source_of_extent(fgraph, *place) == source
-
-
-def _pieces_of(part: Part, sizes: list[int | None]) -> list[tuple[int, Part]] | None:
-    """Which pieces of these extents the part takes, and what of each; None if not known."""
-    if isinstance(part, int):
-        order = list(enumerate(sizes)) if part >= 0 else list(enumerate(sizes))[::-1]
-        left = part if part >= 0 else -1 - part
-        for k, size in order:
-            if size is None:
-                return None
-            if left < size:
-                return [(k, left if part >= 0 else -1 - left)]
-            left -= size
-        return None
-    if not _is_slice(part) or not _constants(part) or part.step not in (None, 1):
-        return None
-    if part == FULL or None in sizes:
-        return None
-    total = sum(s for s in sizes if s is not None)
-    low, high, _ = slice(part.start, part.stop).indices(total)
-    found = []
-    start = 0
-    for k, size in enumerate(sizes):
-        assert size is not None
-        a, b = max(low - start, 0), min(high - start, size)
-        if a < b:
-            found.append((k, Slice(a or None, None if b == size else b)))
-        start += size
-    return found
 
 
 def _agreeing_beside(fgraph: FunctionGraph, x: Any, axis: int, others: list[Any]) -> Any:
@@ -409,7 +220,7 @@ def subtensor_of_inc_subtensor(fgraph: FunctionGraph, node: Apply) -> Any:
     read, written = parts_of(node), parts_of(inner)
     if y.type.ndim and not all(y.type.broadcastable):
         return None
-    if not any(_disjoint(a, b) for a, b in zip(read, written)):
+    if not any(disjoint(a, b) for a, b in zip(read, written)):
         return None
     for size, a, b in zip(x.type.shape, read, written):
         # Reading has to fail wherever writing does.
@@ -428,7 +239,7 @@ def _is_whole(fgraph: FunctionGraph, node: Apply, x: Any, y: Any, region: Any) -
     for d, part in enumerate(parts_of(node)):
         if not surely_in_range(part, x.type.shape[d]):
             return False
-        if _is_slice(part):
+        if is_slice(part):
             sizes.append((d, part))
     for k, (d, part) in enumerate(sizes):
         known = region.type.shape[k]
@@ -483,7 +294,7 @@ def _indexed(
         chosen = []
         for d, part in enumerate(parts[missing:], missing):
             stretched = v.type.shape[d - missing] == 1 and out.type.shape[d] != 1
-            chosen.append(part if not stretched else FULL if _is_slice(part) else 0)
+            chosen.append(part if not stretched else FULL if is_slice(part) else 0)
             if not stretched and part != FULL:
                 v = _agreeing_in(fgraph, v, d - missing, operands[:k], out.owner)
         moved.append(taken(v, chosen))
@@ -497,7 +308,7 @@ def _agreeing_in(fgraph: FunctionGraph, x: Any, d: int, others: Sequence[Any], n
         if k >= 0 and v.type.shape[k] != 1:
             if same_extent(fgraph, x, d, v, k, node):
                 return x
-            return T.AssertShape((d,))(x, extent(fgraph, v, k))
+            return AssertShape((d,))(x, extent(fgraph, v, k))
     return x
 
 
@@ -509,7 +320,7 @@ def subtensor_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
     if inner is None or type(inner.op) is not Dot or len(fgraph.variables[product]) > 1:
         return None
     parts = parts_of(node)
-    if not _selected(parts, product.type.shape):
+    if not selected(parts, product.type.shape):
         return None
     x, y = inner.inputs
     rows = x.type.ndim - 1
@@ -525,14 +336,14 @@ def subtensor_of_batched_product(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     parts = parts_of(node)
     batch, rest = parts[:-2], parts[-2:]
-    if not _selected(batch, product.type.shape) or rest != [FULL, FULL]:
+    if not selected(batch, product.type.shape) or rest != [FULL, FULL]:
         return None
     moved: list[Any] = []
     for v, other in (inner.inputs, inner.inputs[::-1]):
         chosen = []
         for d, part in enumerate(batch):
             stretched = v.type.shape[d] == 1 and product.type.shape[d] != 1
-            chosen.append(part if not stretched else FULL if _is_slice(part) else 0)
+            chosen.append(part if not stretched else FULL if is_slice(part) else 0)
             if moved and not stretched and part != FULL and other.type.shape[d] != 1:
                 v = _agreeing_in(fgraph, v, d, [other], inner)
         moved.append(taken(v, [*chosen, FULL, FULL]))
@@ -556,7 +367,7 @@ def subtensor_of_reduction(fgraph: FunctionGraph, node: Apply) -> Any:
         part = FULL if d in inner.op.axis else next(parts)
         if d in inner.op.axis:
             axes.append(kept)
-        kept += _is_slice(part)
+        kept += is_slice(part)
         chosen.append(part)
     op = replace(inner.op, axis=tuple(axes))
     return op(taken(x, chosen))
@@ -574,7 +385,7 @@ def subtensor_of_argmax(fgraph: FunctionGraph, node: Apply) -> Any:
     (x,) = inner.inputs
     parts = iter(parts_of(node))
     chosen = [FULL if d in inner.op.axis else next(parts) for d in range(x.type.ndim)]
-    axes = tuple(sum(map(_is_slice, chosen[:d])) for d in inner.op.axis)
+    axes = tuple(sum(map(is_slice, chosen[:d])) for d in inner.op.axis)
     return type(inner.op)(axes)(taken(x, chosen))
 
 
@@ -588,7 +399,7 @@ def subtensor_of_cumulative(fgraph: FunctionGraph, node: Apply) -> Any:
     parts, axis = parts_of(node), inner.op.axis
     if parts[axis] != FULL or not _read_in_parts(fgraph, whole):
         return None
-    op = CumOp(sum(map(_is_slice, parts[:axis])), inner.op.mode)
+    op = CumOp(sum(map(is_slice, parts[:axis])), inner.op.mode)
     return op(taken(inner.inputs[0], parts))
 
 
@@ -603,4 +414,4 @@ def subtensor_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     axis = inner.op.axis
     if parts[axis] != FULL or not _read_in_parts(fgraph, whole):
         return None
-    return type(inner.op)(sum(map(_is_slice, parts[:axis])))(taken(inner.inputs[0], parts))
+    return type(inner.op)(sum(map(is_slice, parts[:axis])))(taken(inner.inputs[0], parts))
