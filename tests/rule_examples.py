@@ -116,6 +116,9 @@ def _softmax_gradient(y: Any, x: Any) -> Any:
 EXAMPLES: dict[str, Example] = {
     # ---- canonicalize
     "constant_folding": anywhere(lambda x_n: x_n * T.sum(T.constant(np.arange(4)))),
+    "useless_check_of_shape": anywhere(
+        lambda x_mn: T.AssertShape((0, 1))(x_mn, T.exp(x_mn).shape[0], x_mn.sum(axis=0).shape[0])
+    ),
     "shape_to_extents": anywhere(lambda x_mn: T.shape(x_mn)),
     "infer_extent": anywhere(lambda x_mn: T.dot(x_mn, x_mn.T).shape[1]),
     "useless_shape_statement": anywhere(lambda x_11: T.unbroadcast(T.unbroadcast(x_11, 0), 1)),
@@ -228,6 +231,7 @@ EXAMPLES: dict[str, Example] = {
     "subtensor_of_reduction": anywhere(lambda x_mn: x_mn.sum(axis=1)[0]),
     "subtensor_of_argmax": Example(lambda x_mn: T.argmax(x_mn, axis=1)[0]),
     "subtensor_of_cumulative": Example(lambda x_mn: T.cumsum(x_mn, axis=1)[0]),
+    "subtensor_of_checked": anywhere(lambda x_mn, y_mn: T.stack([x_mn, y_mn])[0]),
     "subtensor_of_softmax": Example(lambda x_mn: T.nnet.softmax(x_mn)[0]),
     "logistic_crossentropy": Example(
         lambda x_n, y_n: y_n * T.nnet.softplus(x_n) + (1 - y_n) * T.nnet.softplus(-x_n)

@@ -141,6 +141,21 @@ def _agreeing_with(fgraph: FunctionGraph, x: Any, i: int, y: Any, j: int) -> Any
     return x if same_extent(fgraph, x, i, y, j) else AssertShape((i,))(x, extent(fgraph, y, j))
 
 
+@canonicalize.rewriter(Subtensor, name="subtensor_of_checked")
+def subtensor_of_checked(fgraph: FunctionGraph, node: Apply) -> Any:
+    """What takes all along the dimensions that are checked is checked afterwards."""
+    checked: Any = node.inputs[0]
+    inner = checked.owner
+    if inner is None or type(inner.op) is not AssertShape or len(fgraph.variables[checked]) > 1:
+        return None
+    parts = parts_of(node)
+    if any(parts[d] != FULL for d in inner.op.axes):
+        return None
+    x, *extents = inner.inputs
+    axes = tuple(sum(map(is_slice, parts[:d])) for d in inner.op.axes)
+    return AssertShape(axes)(taken(x, parts), *extents)
+
+
 @canonicalize.rewriter(Subtensor, name="subtensor_of_join")
 def subtensor_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
     """Of joined tensors only those are looked at that the index takes something of."""

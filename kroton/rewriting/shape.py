@@ -23,6 +23,8 @@ from kroton.tensor.arange import ARange
 from kroton.tensor.creation import Alloc
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.indexing import FULL, Slice
+from kroton.tensor.joining import Join
 from kroton.tensor.nnet.softmax import LogSoftmax, Softmax, SoftmaxGrad
 from kroton.tensor.products import Dot
 from kroton.tensor.reduction import CAReduce
@@ -36,7 +38,7 @@ from kroton.tensor.shape import (
     Unbroadcast,
     as_extent,
 )
-from kroton.tensor.subtensor import IncSubtensor
+from kroton.tensor.subtensor import IncSubtensor, Subtensor
 from kroton.tensor.type import TensorType
 
 T: Any = kroton.tensor
@@ -61,6 +63,8 @@ def shape_to_extents(fgraph: FunctionGraph, node: Apply) -> Any:
     (x,) = node.inputs
     return T.make_vector(*[T.shape_i(x, d) for d in range(x.type.ndim)], dtype="int64")
 
+
+_REVERSED = Slice(None, None, -1)
 
 _LONGEST = 1000
 """Of the way to an extent: if it is longer, it may be that a rule has made a cycle."""
@@ -128,6 +132,13 @@ def _towards_inputs(x: Variable, d: int) -> tuple[Variable, int] | int | None:
         rows = a.type.ndim - 1
         return (a, d) if d < rows else (b, b.type.ndim - 1)
     if kind in _KEEP_SHAPE:
+        return node.inputs[0], d
+    if kind is Subtensor:
+        left = [k for k, entry in enumerate(op.idx_list) if isinstance(entry, Slice)]
+        k = left[d] if d < len(left) else d - len(left) + len(op.idx_list)
+        whole = k >= len(op.idx_list) or op.idx_list[k] in (FULL, _REVERSED)
+        return (node.inputs[0], k) if whole else None
+    if kind is Join and d != op.axis:
         return node.inputs[0], d
     if kind is Alloc:
         return place_of_extent(node.inputs[1 + d])
@@ -213,6 +224,22 @@ def useless_shape_statement(fgraph: FunctionGraph, node: Apply) -> Any:
         axes = sorted({*node.op.axes, *owner.op.axes})
         return T.unbroadcast(owner.inputs[0], *axes)
     return None
+
+
+@canonicalize.rewriter(AssertShape, name="useless_check_of_shape")
+def useless_check_of_shape(fgraph: FunctionGraph, node: Apply) -> Any:
+    """A check of extents of which some are those that they are compared with."""
+    x, *extents = node.inputs
+    asked = []
+    for d, e in zip(node.op.axes, extents):
+        place = place_of_extent(e)
+        if isinstance(place, tuple):
+            place = source_of_extent(fgraph, *place)
+        if place is None or place != source_of_extent(fgraph, x, d):
+            asked.append((d, e))
+    if len(asked) == len(extents):
+        return None
+    return AssertShape(tuple(d for d, _ in asked))(x, *(e for _, e in asked)) if asked else x
 
 
 @canonicalize.rewriter(Reshape, name="useless_reshape")
