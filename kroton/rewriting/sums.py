@@ -75,7 +75,7 @@ def terms_of(fgraph: FunctionGraph, var: Variable) -> Sum | None:
     return found
 
 
-@canonicalize.rewriter("add", "sub", name="collect_terms", depth=3)
+@canonicalize.rewriter("add", "sub", name="collect_terms", depth=3, stretches=True)
 def collect_terms(fgraph: FunctionGraph, node: Apply) -> Any:
     """Equal terms of a sum are one with a coefficient, or cancel; constants are gathered."""
     (out,) = node.outputs

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import kroton
 import kroton.tensor as T
 from kroton.compile.mode import Mode
+from kroton.config import config
 from kroton.rewriting.gathering import gathered, product_is_safe, sum_is_safe
 
 WRITTEN = Mode("py", None)
@@ -193,3 +194,12 @@ def test_logarithms_of_erfc_keep_their_digits_near_zero(x: float, sign: int) -> 
         with mpmath.workdps(50):
             true = float(mpmath.log(mpmath.erfc(sign * mpmath.mpf(x))))
         assert kroton.function([v], out)(x) == pytest.approx(true, rel=1e-15)
+
+
+@pytest.mark.parametrize("build", [lambda m, s: (m + s) - m, lambda m, s: m - (m - s * 2)])
+def test_what_is_left_of_terms_that_cancel_keeps_their_shape(build: Any) -> None:
+    m, s = T.dmatrix("m"), T.dscalar("s")
+    with config.change_flags(on_opt_error="raise"):
+        fast, written = both([m, s], build(m, s), np.ones((2, 3)), 0.5)
+    assert fast.shape == (2, 3)
+    np.testing.assert_array_equal(fast, written)
