@@ -19,6 +19,7 @@ from kroton.graph.identity import ViewOp
 from kroton.rewriting.agreement import agreeing
 from kroton.rewriting.engine import stretch
 from kroton.rewriting.gathering import added, multiplied
+from kroton.rewriting.jumps import jumps
 from kroton.rewriting.matching import Match, uniform_value
 from kroton.rewriting.pattern import (
     C,
@@ -58,6 +59,12 @@ _USERS = 16
 
 c, d = C("c"), C("d")
 rule = canonicalize.rule
+
+
+def _smooth(m: Any) -> bool:
+    """Whether a quotient may be rounded otherwise: nothing rounds it to integers or compares it."""
+    return not jumps(m.fgraph, m.out, compared=True)
+
 
 # ---- neutral and absorbing elements
 rule(x + 0, x)
@@ -117,10 +124,11 @@ rule((c - x) - d, (c - d) - x, when=added(-1))
 rule(c - (d - x), x + (c - d), when=added(-1))
 rule(c - (x + d), (c - d) - x, when=added(-1))
 rule((x * c.continuous) / d, x * (c / d), name="(x * c) / d -> x * (c / d)",
-     when=lambda m: m.value("d") != 0 and _ratio(m))  # fmt: skip
+     when=lambda m: m.value("d") != 0 and _ratio(m) and _smooth(m))  # fmt: skip
 rule((x / c.continuous) * d, x * (d / c), name="(x / c) * d -> x * (d / c)",
-     when=lambda m: m.value("c") != 0 and _inverse(m))  # fmt: skip
-rule((x / c.continuous) / d, x / (c * d), name="(x / c) / d -> x / (c * d)", when=_product)
+     when=lambda m: m.value("c") != 0 and _inverse(m) and _smooth(m))  # fmt: skip
+rule((x / c.continuous) / d, x / (c * d), name="(x / c) / d -> x / (c * d)",
+     when=lambda m: _product(m) and _smooth(m))  # fmt: skip
 
 # ---- what is added to itself, scaled, is one scaled term: decay in an update
 rule(x - c * (x * d + y), x * (1 - c * d) - c * y, single=True)

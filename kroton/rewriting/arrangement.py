@@ -18,10 +18,10 @@ from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.engine import Phase
 from kroton.rewriting.factors import Product, factors_of
+from kroton.rewriting.jumps import is_total, jumps
 from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.passes import PhasePass, register_pass
 from kroton.tensor.blas import Dot22, Dot22Scalar
-from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.reduction import CAReduce
 
 T: Any = kroton.tensor
@@ -38,12 +38,6 @@ Pattern = tuple[bool, ...]
 
 _DIVISION = 4
 """A quotient costs as much as so many products."""
-
-_STEPS = frozenset(
-    ("floor", "ceil", "trunc", "round_half_to_even", "round_half_away_from_zero", "int_div", "mod",
-     "eq", "neq", "lt", "le", "gt", "ge", "sgn")
-)  # fmt: skip
-"""Where one rounding more may be a whole step."""
 
 
 @dataclass
@@ -82,19 +76,6 @@ def _is_factor(fgraph: FunctionGraph, out: Variable) -> bool:
 
 def _is_product(v: Any) -> bool:
     return scalar_name(v) in ("mul", "true_div", "neg", "reciprocal")
-
-
-def _steps(fgraph: FunctionGraph, out: Variable) -> bool:
-    """Whether something that jumps reads `out`."""
-    for client, _ in fgraph.variables[out]:
-        if client == "output" or type(client.op) is not Elemwise:
-            continue
-        name = client.op.name
-        if name in _STEPS or (
-            name.startswith("cast") and client.outputs[0].type.numpy_dtype.kind in "iub"
-        ):
-            return True
-    return False
 
 
 def _is_least(node: Apply, full: Pattern) -> bool:
@@ -159,7 +140,7 @@ def arrange_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     cost = max(above - 1, 0) + _DIVISION * len(all_of_it.below) + (all_of_it.coefficient == -1.0)
     if not roots and cost >= _cost(fgraph, out, full):
         return None
-    if _is_mean(found) or _steps(fgraph, out):
+    if _is_mean(found) or jumps(fgraph, out, compared=found.coefficient not in (1.0, -1.0)):
         return None
     dtype = out.type.dtype
     factors = [Product(p.coefficient, p.above, p.below).build(dtype) for p in parts.values()]
@@ -179,10 +160,7 @@ def outer_product(fgraph: FunctionGraph, node: Apply) -> Any:
 
 def _is_mean(found: Product) -> bool:
     """Whether it is a sum that is divided, as means are: the mean of equal numbers is exact."""
-    if len(found.above) != 1 or len(found.below) != 1:
-        return False
-    node = found.above[0].owner
-    return node is not None and type(node.op) is CAReduce
+    return len(found.above) == 1 and len(found.below) == 1 and is_total(found.above[0])
 
 
 def _without_roots(part: _Part) -> int:

@@ -17,6 +17,7 @@ from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.exponentials import share_of
 from kroton.rewriting.gathering import product_is_safe
+from kroton.rewriting.jumps import jumps
 from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.pattern import elemwise_of
 from kroton.rewriting.phases import stabilize
@@ -418,7 +419,8 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     if found is None:
         return None
     less = reduced(found)
-    changed = less.cost() < found.cost() or less.stabilized or found.numbers > 1
+    gathered = found.numbers > 1 and not jumps(fgraph, out, compared=True)
+    changed = less.cost() < found.cost() or less.stabilized or gathered
     dtype = out.type.dtype
     if not changed:
         # Products that others use too are opened only where that pays here.

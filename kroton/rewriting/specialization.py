@@ -9,6 +9,7 @@ import numpy as np
 import kroton.tensor
 from kroton.graph.basic import Apply
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.jumps import is_total, jumps
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.pattern import (
     C,
@@ -72,15 +73,21 @@ def small_power(fgraph: FunctionGraph, node: Apply) -> Any:
 
 
 # ---- products are cheaper than quotients
-def _has_reciprocal(m: Any) -> bool:
+def _is_reciprocal_as_good(m: Any) -> bool:
+    """Whether 1 / c is a number with all its digits, and rounding it does no harm."""
     value = m.value("c")
     with np.errstate(all="ignore"):
         inverse = 1 / value
     tiny = np.finfo(value.dtype).tiny
-    return bool(np.isfinite(inverse) and np.abs(inverse) >= tiny)
+    if not (np.isfinite(inverse) and np.abs(inverse) >= tiny):
+        return False
+    if value.dtype.kind == "f" and np.abs(np.frexp(value)[0]) == 0.5:  # a power of two
+        return True
+    return not is_total(m.x) and not jumps(m.fgraph, m.out, compared=True)
 
 
-rule(x / C("c").continuous, x * (1 / C("c")), name="x / c -> x * (1 / c)", when=_has_reciprocal)
+rule(x / C("c").continuous, x * (1 / C("c")), name="x / c -> x * (1 / c)",
+     when=_is_reciprocal_as_good)  # fmt: skip
 rule(exp(x.float) * C("c") - C("c"), C("c") * expm1(x), name="c * exp(x) - c -> c * expm1(x)")
 rule(mul(reciprocal(x), reciprocal(x)), reciprocal(sqr(x)))
 

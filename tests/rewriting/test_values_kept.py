@@ -203,3 +203,35 @@ def test_what_is_left_of_terms_that_cancel_keeps_their_shape(build: Any) -> None
         fast, written = both([m, s], build(m, s), np.ones((2, 3)), 0.5)
     assert fast.shape == (2, 3)
     np.testing.assert_array_equal(fast, written)
+
+
+@pytest.mark.parametrize("c", [3, 10, 49, 98, 103, 196])
+@pytest.mark.parametrize(
+    "jump",
+    [
+        lambda q, c: T.floor(q / c),
+        lambda q, c: T.cast(q / c, "int64"),
+        lambda q, c: (q / c) // 1,
+        lambda q, c: q - c * T.floor(q / c),
+        lambda q, c: (q / c - 1) >= 0,
+        lambda q, c: T.eq(q / c, 1),
+        lambda q, c: T.ceil(q * 3 / c),
+        lambda q, c: T.floor(q / c * 2 + 0.5),
+        lambda q, c: T.floor(q / c + q / c),
+        lambda q, c: T.floor(q / c / 3),
+        lambda q, c: T.arange(4000)[T.cast(q / c, "int64")],
+    ],
+)
+@pytest.mark.parametrize("q", [T.dvector("q"), T.lvector("q")])
+def test_a_quotient_that_is_rounded_or_compared_stays_one(q: Any, jump: Any, c: int) -> None:
+    fast, written = both([q], jump(q, c), np.arange(2000, dtype=q.type.dtype))
+    np.testing.assert_array_equal(fast, written)
+
+
+@pytest.mark.parametrize("rows", [49, 98, 103])
+@pytest.mark.parametrize("static", [False, True])
+def test_equal_numbers_are_their_mean_and_vary_by_nothing(rows: int, static: bool) -> None:
+    m = T.tensor("float64", (rows if static else None, 1))
+    centred = m - m.mean(axis=0, keepdims=True)
+    for out in (centred, m.var(axis=0), m.std(axis=0), m.mean(axis=0) - m[0]):
+        assert not np.any(kroton.function([m], out)(np.ones((rows, 1))))
