@@ -54,7 +54,10 @@ def added(sign: int = 1) -> Callable[[Match], bool]:
     """The condition of a rule that makes c + sign * d of the constants c and d."""
 
     def when(m: Match) -> bool:
-        return sum_is_safe(m.value("c"), sign * m.value("d"), m.out.type.numpy_dtype)
+        dtype = m.out.type.numpy_dtype
+        if dtype.kind not in "fc":
+            return True  # integers wrap, in whatever order they are added
+        return sum_is_safe(m.value("c"), sign * m.value("d"), dtype)
 
     return when
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Constant, Variable
@@ -100,19 +102,29 @@ def collect_terms(fgraph: FunctionGraph, node: Apply) -> Any:
         if c == 0:
             continue
         scaled: Any = (
-            v if c in (1, -1) else v * T.constant(abs(c) if _is_real(c) else c, dtype=dtype)
+            v if c in (1, -1) else v * _constant(abs(c) if _is_real(c) else c, out.type.numpy_dtype)
         )
         if total is None:
             total = -scaled if _is_negative(c) else scaled
         else:
             total = total - scaled if _is_negative(c) else total + scaled
     for number in numbers:
-        value = T.constant(number, dtype=dtype)
+        value = _constant(number, out.type.numpy_dtype)
         total = value if total is None else total + value
     if total is None:
         total = T.constant(0, dtype=dtype)
     cancelled = [v for v, c in found.terms.items() if c == 0]
     return agreeing(fgraph, total, *cancelled)
+
+
+def _constant(number: Any, dtype: np.dtype) -> Any:
+    """The number as a constant; integers wrap."""
+    if dtype.kind in "iu":
+        bits = 8 * dtype.itemsize
+        number %= 2**bits
+        if dtype.kind == "i" and number >= 2 ** (bits - 1):
+            number -= 2**bits
+    return T.constant(number, dtype=dtype.name)
 
 
 def _is_real(c: Any) -> bool:

@@ -235,3 +235,28 @@ def test_equal_numbers_are_their_mean_and_vary_by_nothing(rows: int, static: boo
     centred = m - m.mean(axis=0, keepdims=True)
     for out in (centred, m.var(axis=0), m.std(axis=0), m.mean(axis=0) - m[0]):
         assert not np.any(kroton.function([m], out)(np.ones((rows, 1))))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int8", "int64"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda a: (a + 1) - 1,
+        lambda a: (a - 1) + 1,
+        lambda a: 1 - (a + 1),
+        lambda a: 1 - (2 - a),
+        lambda a: (1 - a) - 1,
+        lambda a: a - (a + 1),
+        lambda a: a * 3 - a * 5,
+        lambda a: a * 100 + a * 100,
+        lambda a: (a + 100) + 100,
+        lambda a: 1 - a - a - 100 - 100,
+    ],
+)
+def test_integers_wrap_in_any_order(build: Any, dtype: str) -> None:
+    a = T.vector("a", dtype=dtype)
+    limits = np.iinfo(dtype)
+    with config.change_flags(on_opt_error="raise"):
+        fast, written = both([a], build(a), np.array([limits.min, 0, 1, limits.max], dtype))
+    assert fast.dtype == written.dtype
+    np.testing.assert_array_equal(fast, written)
