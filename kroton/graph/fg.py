@@ -261,7 +261,12 @@ class FunctionGraph:
             key = (node.op, *node.inputs)
             twin = self._known.setdefault(key, node)
             if twin is not node:
-                merges.extend(zip(node.outputs, twin.outputs))
+                pairs = list(zip(node.outputs, twin.outputs))
+                if not all(a.type.in_same_class(b.type) for a, b in pairs):
+                    # More is known of the shape of this one.
+                    self._known[key] = node
+                    pairs = [(b, a) for a, b in pairs]
+                merges.extend(pairs)
         self._order = None
         del self.variables[old][(node, i)]
         self.variables[new][(node, i)] = None

@@ -249,6 +249,18 @@ def test_a_feature_with_an_order_of_its_own_is_heeded_when_it_comes_and_when_it_
     assert [node.op.name for node in g.toposort()] == ["a", "b"]
 
 
+def test_of_two_applys_that_become_equal_the_better_known_stays():
+    x, z = (T.tensor("float64", (1, 1), name=name) for name in "xz")
+    y = T.dmatrix("y")
+    g = FunctionGraph([x, y, z], [T.sin(T.exp(y)), T.sqr(T.exp(z))])
+    new_x, new_y, new_z = g.inputs
+    g.replace(new_y, new_x, "test")  # which leaves exp(x) of unknown shape
+    g.replace(new_z, new_x, "test")
+    g.check_integrity()
+    assert len(g) == 3
+    assert {out.owner.inputs[0].type.shape for out in g.outputs} == {(1, 1)}
+
+
 def test_what_depends_on_a_variable_does_not_replace_it():
     x = T.dvector("x")
     graph = FunctionGraph([x], [T.exp(T.sin(x))])
