@@ -18,6 +18,7 @@ from kroton.compile.maker import (
     substitute,
 )
 from kroton.compile.mode import Mode, get_mode
+from kroton.compile.overwriting import overwritten_among
 from kroton.compile.sharedvalue import Container, SharedVariable
 from kroton.config import config
 from kroton.graph.basic import Constant, Variable
@@ -56,10 +57,16 @@ class Function(Entry):  # type: ignore[misc]
             self._twice = twice
         else:
             self._twice = set()
+        self._overwritten: list[int] = []
+        if any(item.mutable for item in spec.inputs):
+            places = [v for v, item in zip(maker.fgraph.inputs, spec.inputs) if not item.implicit]
+            self._overwritten = overwritten_among(places, maker.linked.order)
         slots: list[Any] = []
         for item in self._explicit:
             type_ = item.variable.type
-            if isinstance(type_, TensorType):
+            if self._overwritten:
+                slots.append(None)
+            elif isinstance(type_, TensorType):
                 slots.append((type_.numpy_dtype.num, type_.shape))
             else:
                 slots.append(None)
@@ -112,6 +119,13 @@ class Function(Entry):  # type: ignore[misc]
                     f"Bad input argument to {self._called} at position {k} "
                     f"({item.name or item.variable}): {error}"
                 ) from None
+        for k in self._overwritten:
+            type_ = explicit[k].variable.type
+            if any(
+                i != k and type_.may_share_memory(values[k], other)
+                for i, other in enumerate(values)
+            ):
+                values[k] = values[k].copy()
         return tuple(values)
 
     def finish(self, results: list[Any]) -> Any:

@@ -7,7 +7,7 @@ copies that nobody would miss go away again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -117,6 +117,14 @@ def overwritten_by_own_update(
         for k, old in updated.items()
         if old in view_roots(fgraph.outputs[k]) and old not in view_roots(fgraph.outputs[k], False)
     }
+
+
+def overwritten_among(inputs: Sequence[Variable], order: Iterable[Apply]) -> list[int]:
+    """The positions of the inputs that an Apply overwrites."""
+    overwritten = {
+        root for node in order for k in _overwritten(node) for root in view_roots(node.inputs[k])
+    }
+    return [k for k, v in enumerate(inputs) if v in overwritten]
 
 
 def _pure(op: Any) -> Any:

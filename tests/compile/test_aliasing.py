@@ -85,3 +85,20 @@ def test_state_that_is_no_array_is_copied_too_while_an_update_may_fail(mode: Mod
     f()
     assert s.get_value() == [0, 1, 1]
     assert held == [0]
+
+
+@pytest.mark.parametrize("linker", ["py", "c|py"])
+def test_an_argument_that_is_overwritten_may_be_given_as_another_one_too(linker):
+    m, n = T.dmatrices("m n")
+    outputs = [kroton.Out(T.exp(m) + 1, borrow=True), n.sum(axis=0)]
+    f = kroton.function([kroton.In(m, mutable=True), n], outputs, mode=Mode(linker))
+    b = np.arange(9.0).reshape(3, 3) / 4
+    for view in (lambda a: a, lambda a: a.T, lambda a: a[::-1]):
+        a = b.copy()
+        one, two = f(a, view(a))
+        np.testing.assert_allclose(one, np.exp(b) + 1)
+        np.testing.assert_array_equal(two, view(b).sum(axis=0))
+        np.testing.assert_array_equal(a, b)
+    a = b.copy()
+    one, two = f(a, b)
+    assert np.shares_memory(one, a)  # nobody else has it: it is overwritten
