@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -48,13 +49,15 @@ class _Checks:
                         self.edges.setdefault(a, {})[b, node] = None
                         self.edges.setdefault(b, {})[a, node] = None
 
-    def connect(self, fgraph: FunctionGraph, a: Place, b: Place, without: Apply) -> bool:
-        """Whether Applys other than `without` check that the extents are equal."""
+    def connect(
+        self, fgraph: FunctionGraph, a: Place, b: Place, without: Collection[Apply]
+    ) -> bool:
+        """Whether Applys that are not in `without` check that the extents are equal."""
         seen = {a}
         stack = [a]
         while stack:
             for place, node in self.edges.get(stack.pop(), ()):
-                if node is without or place in seen or node not in fgraph.apply_nodes:
+                if node in without or place in seen or node not in fgraph.apply_nodes:
                     continue
                 if place == b:
                     return True
@@ -67,17 +70,21 @@ _checks: WeakKeyDictionary[FunctionGraph, _Checks] = WeakKeyDictionary()
 
 
 def same_extent(
-    fgraph: FunctionGraph, x: Variable, i: int, y: Variable, j: int, without: Apply | None = None
-) -> bool:
+    fgraph: FunctionGraph, x: Variable, i: int, y: Variable, j: int,
+    without: Apply | Collection[Apply] | None = None,
+) -> bool:  # fmt: skip
     """Whether dimension `i` of `x` is known to be as large as dimension `j` of `y`.
 
-    Because it is the same one, or, with `without`, because some Apply other than that checks it.
+    Because it is the same one, or, with `without`, because some Apply other than that, or those,
+    checks it.
     """
     a, b = source_of_extent(fgraph, x, i), source_of_extent(fgraph, y, j)
     if a == b:
         return True
     if without is None or isinstance(a, int) or isinstance(b, int):
         return False
+    if isinstance(without, Apply):
+        without = (without,)
     checks = _checks.get(fgraph)
     if checks is None:
         _checks[fgraph] = checks = _Checks()
@@ -89,7 +96,9 @@ def same_extent(
     return checks.connect(fgraph, a, b, without)
 
 
-def agreeing(fgraph: FunctionGraph, x: Any, *others: Any, without: Apply | None = None) -> Any:
+def agreeing(
+    fgraph: FunctionGraph, x: Any, *others: Any, without: Apply | Collection[Apply] | None = None
+) -> Any:
     """`x`, checked to have the extents of `others` that were to be combined with it elementwise.
 
     For rules that drop operands: what is known to agree (see `same_extent`), or stretches, is

@@ -15,6 +15,7 @@ import numpy as np
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import agreeing
 from kroton.rewriting.exponentials import share_of
 from kroton.rewriting.gathering import product_is_safe
 from kroton.rewriting.jumps import jumps
@@ -53,6 +54,8 @@ class Product:
     """Whether exponentials that could overflow became a sigmoid."""
     numbers: int = 0
     """How many constants the coefficient was gathered from."""
+    applys: list[Apply] = field(default_factory=list)
+    """What it was made by, which goes when something else stands in its place."""
 
     def cost(self) -> int:
         """How many factors there are."""
@@ -107,6 +110,8 @@ def factors_of(fgraph: FunctionGraph, var: Variable, shared: bool = False) -> Pr
             continue
         whole = shared or v is var or len(fgraph.variables.get(v, ())) <= 1
         name = scalar_name(v) if whole else ""
+        if name in ("mul", "true_div", "neg", "reciprocal"):
+            found.applys.append(v.owner)
         if name == "mul":
             stack.extend((x, is_above) for x in reversed(v.owner.inputs))
         elif name == "true_div":
@@ -428,7 +433,7 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
         if opened is not None:
             opened = reduced(opened)
             if opened.cost() < found.cost() + opened.stabilized:
-                return opened.build(dtype)
+                return _agreeing(fgraph, opened, found, dtype)
     for v in less.above:
         if scalar_name(v) not in ("add", "sub") or len(fgraph.variables.get(v, ())) > 1:
             continue
@@ -444,7 +449,14 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
         if sum(p.cost() for p in spread) < rest.cost() + sum(t.cost() for t in terms if t):
             total = v.owner.op(*[p.build(dtype) for p in spread])
             return Product(less.coefficient, [total]).build(dtype)
-    return less.build(dtype) if changed else None
+    return _agreeing(fgraph, less, found, dtype) if changed else None
+
+
+def _agreeing(fgraph: FunctionGraph, less: Product, whole: Product, dtype: str) -> Any:
+    """The product, checked to have the extents of the factors that cancelled."""
+    left = {*less.above, *less.below}
+    gone = [v for v in dict.fromkeys(whole.above) if v not in left and v in whole.below]
+    return agreeing(fgraph, less.build(dtype), *gone, without=whole.applys)
 
 
 def _is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
