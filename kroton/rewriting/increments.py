@@ -29,6 +29,13 @@ def inc_subtensor_of_everything(fgraph: FunctionGraph, node: Apply) -> Any:
         return x + y
     if y.type.ndim != x.type.ndim or not x.type.is_super(y.type):
         return None
+    read = x.owner
+    if (
+        read is not None
+        and type(read.op) is Subtensor
+        and not all(map(surely_in_range, parts_of(read), read.inputs[0].type.shape))
+    ):
+        return None  # an index that may be out of range has to be looked at
     agree = all(same_extent(fgraph, x, d, y, d) for d in range(x.type.ndim))
     return y if agree else None
 

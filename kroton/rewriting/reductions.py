@@ -11,6 +11,7 @@ from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.emptiness import unspoilt
 from kroton.rewriting.phases import canonicalize
+from kroton.rewriting.shape import never_negative
 from kroton.tensor.creation import Alloc
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise, cast
@@ -81,6 +82,8 @@ def sum_of_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
     if any(d >= missing and value.type.shape[d - missing] != 1 for d in op.axis):
         return None
     static = x.type.shape
+    if not all(static[d] is not None or never_negative(extents[d]) for d in op.axis):
+        return None
     count = product_of_extents([extents[d] if static[d] is None else static[d] for d in op.axis])
     dropped = tuple(d - missing for d in op.axis if d >= missing)
     spoilt = not isinstance(count, int) and unspoilt(fgraph, value, x, op.axis) is not value

@@ -168,6 +168,25 @@ def place_of_extent(e: Any) -> tuple[Variable, int] | int | None:
     return None
 
 
+def never_negative(e: Any, depth: int = 6) -> bool:
+    """Whether an extent is known not to be below 0, as what a user gives may be."""
+    place = place_of_extent(e)
+    if place is not None:
+        return isinstance(place, tuple) or place >= 0
+    owner = e.owner
+    if owner is None or not depth or type(owner.op) is not Elemwise:
+        return False
+    known = [never_negative(v, depth - 1) for v in owner.inputs]
+    name = owner.op.name
+    if name == "maximum":
+        return any(known)
+    if name == "switch":
+        return all(known[1:])
+    if name in ("add", "mul", "minimum", "int_div", "identity") or name.startswith("cast"):
+        return all(known)
+    return False
+
+
 def extent(fgraph: FunctionGraph, x: Variable, d: int, depth: int = 2) -> Any:
     """The extent of dimension `d` of `x`: an int, or a scalar that needs no value of `x`.
 

@@ -191,3 +191,19 @@ def test_an_empty_piece_of_unknown_width_stays_in_a_join() -> None:
     out = T.join(0, x, empty)
     trace = kroton.printing.rewrite_trace(out)
     assert "join_of_joins" not in [line.rule for line in trace.replacements]
+
+
+@pytest.mark.parametrize("k", [-3, 2, 9])
+def test_what_is_put_at_an_index_out_of_range_is_an_error(k: int) -> None:
+    at = T.lscalar("at")
+    for out in (T.set_subtensor(v[at], 3.0)[at], T.set_subtensor(v[at : at + 1], 3.0)[at]):
+        with pytest.raises(IndexError):
+            kroton.function([v, at], out)(np.ones(2), k)
+
+
+def test_a_number_of_elements_below_zero_is_an_error() -> None:
+    n = T.lscalar("n")
+    f = kroton.function([n], T.alloc(2.0, n).sum())
+    assert f(3) == 6.0
+    with pytest.raises(ValueError, match="negative"):
+        f(-5)
