@@ -117,6 +117,11 @@ def agreeing(
     return AssertShape(tuple(axes))(x, *extents) if axes else x
 
 
+def with_extent(x: Any, d: int, e: Any) -> Any:
+    """`x`, checked to have the extent `e` in dimension `d`."""
+    return T.specify_shape(x, [e if k == d else None for k in range(x.type.ndim)])
+
+
 def with_extents(fgraph: FunctionGraph, x: Any, extents: list[Any]) -> Any:
     """`x`, checked to have these extents, as far as that is not known."""
     unknown = []

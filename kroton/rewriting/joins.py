@@ -7,9 +7,10 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.agreement import same_extent
+from kroton.rewriting.agreement import same_extent, with_extent
 from kroton.rewriting.pattern import elemwise_of
 from kroton.rewriting.phases import canonicalize
+from kroton.rewriting.shape import extent
 from kroton.tensor.joining import Join
 from kroton.tensor.reduction import CAReduce
 
@@ -50,20 +51,23 @@ def reduction_of_join(fgraph: FunctionGraph, node: Apply) -> Any:
     inner = joined.owner
     if inner is None or type(inner.op) is not Join or len(fgraph.variables[joined]) > 1:
         return None
-    axis, pieces = inner.op.axis, inner.inputs
-    for d in op.axis:
-        # The join checks that the extents agree.
-        if d != axis and not all(same_extent(fgraph, pieces[0], d, v, d) for v in pieces[1:]):
-            return None
-    if axis not in op.axis:
-        return T.join(axis - sum(d < axis for d in op.axis), *map(op, pieces))
-    if op.scalar_op.name in ("maximum", "minimum") and any(
-        v.type.shape[d] in (None, 0) for v in pieces for d in op.axis
+    axis, pieces = inner.op.axis, list(inner.inputs)
+    if (
+        axis in op.axis
+        and op.scalar_op.name in ("maximum", "minimum")
+        and any(v.type.shape[d] in (None, 0) for v in pieces for d in op.axis)
     ):
         # The extreme of nothing is an error.
         return None
-    if op.acc_dtype != op.dtype:
+    if axis in op.axis and op.acc_dtype != op.dtype:
         return None
+    for d in op.axis:
+        # The join checks that the extents agree.
+        for k, v in enumerate(pieces[1:], 1):
+            if d != axis and not same_extent(fgraph, pieces[0], d, v, d):
+                pieces[k] = v = with_extent(v, d, extent(fgraph, pieces[0], d))
+    if axis not in op.axis:
+        return T.join(axis - sum(d < axis for d in op.axis), *map(op, pieces))
     total = op(pieces[0])
     for v in pieces[1:]:
         total = elemwise_of(op.scalar_op.name)(total, op(v))

@@ -15,7 +15,7 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.agreement import same_extent
+from kroton.rewriting.agreement import same_extent, with_extent
 from kroton.rewriting.parts import (
     Part,
     composed,
@@ -39,7 +39,7 @@ from kroton.tensor.joining import Join
 from kroton.tensor.nnet.softmax import LogSoftmax, Softmax
 from kroton.tensor.products import BatchedDot, Dot
 from kroton.tensor.reduction import CAReduce
-from kroton.tensor.shape import AssertShape
+from kroton.tensor.shape import AssertShape, SpecifyShape
 from kroton.tensor.subtensor import IncSubtensor, Subtensor
 
 T: Any = kroton.tensor
@@ -138,7 +138,7 @@ def subtensor_of_alloc(fgraph: FunctionGraph, node: Apply) -> Any:
 
 def _agreeing_with(fgraph: FunctionGraph, x: Any, i: int, y: Any, j: int) -> Any:
     """`x`, checked to have as many elements in dimension `i` as `y` in dimension `j`."""
-    return x if same_extent(fgraph, x, i, y, j) else AssertShape((i,))(x, extent(fgraph, y, j))
+    return x if same_extent(fgraph, x, i, y, j) else with_extent(x, i, extent(fgraph, y, j))
 
 
 @canonicalize.rewriter(Subtensor, name="subtensor_of_checked")
@@ -146,14 +146,20 @@ def subtensor_of_checked(fgraph: FunctionGraph, node: Apply) -> Any:
     """What takes all along the dimensions that are checked is checked afterwards."""
     checked: Any = node.inputs[0]
     inner = checked.owner
-    if inner is None or type(inner.op) is not AssertShape or len(fgraph.variables[checked]) > 1:
-        return None
-    parts = parts_of(node)
-    if any(parts[d] != FULL for d in inner.op.axes):
+    if inner is None or len(fgraph.variables[checked]) > 1:
         return None
     x, *extents = inner.inputs
-    axes = tuple(sum(map(is_slice, parts[:d])) for d in inner.op.axes)
-    return AssertShape(axes)(taken(x, parts), *extents)
+    parts, kind = parts_of(node), type(inner.op)
+    if kind is AssertShape:
+        asked = dict(zip(inner.op.axes, extents))
+    elif kind is SpecifyShape:
+        asked = {d: e for d, e in enumerate(inner.op.shape) if e is not None}
+    else:
+        return None
+    if any(parts[d] != FULL for d in asked):
+        return None
+    left = [asked.get(d) for d, part in enumerate(parts) if is_slice(part)]
+    return T.specify_shape(taken(x, parts), left)
 
 
 @canonicalize.rewriter(Subtensor, name="subtensor_of_join")
@@ -323,7 +329,7 @@ def _agreeing_in(fgraph: FunctionGraph, x: Any, d: int, others: Sequence[Any], n
         if k >= 0 and v.type.shape[k] != 1:
             if same_extent(fgraph, x, d, v, k, node):
                 return x
-            return AssertShape((d,))(x, extent(fgraph, v, k))
+            return with_extent(x, d, extent(fgraph, v, k))
     return x
 
 

@@ -181,24 +181,34 @@ def pieces_of(part: Part, sizes: list[int | None]) -> list[tuple[int, Part]] | N
         order = list(enumerate(sizes)) if part >= 0 else list(enumerate(sizes))[::-1]
         left = part if part >= 0 else -1 - part
         for k, size in order:
-            if size is None:
+            # In the last one the index is out of range where it is in the whole.
+            if size is None and k != order[-1][0]:
                 return None
-            if left < size:
+            if size is None or left < size:
                 return [(k, left if part >= 0 else -1 - left)]
             left -= size
         return None
     if not is_slice(part) or not constant_bounds(part) or part.step not in (None, 1):
         return None
-    if part == FULL or None in sizes:
+    if part == FULL:
         return None
-    total = sum(s for s in sizes if s is not None)
-    low, high, _ = slice(part.start, part.stop).indices(total)
-    found = []
+    low, high = part.start or 0, part.stop
+    if None not in sizes:
+        low, high, _ = slice(part.start, part.stop).indices(sum(s for s in sizes if s is not None))
+    elif low < 0 or (high is not None and high < 0):
+        return None
+    found: list[tuple[int, Part]] = []
     start = 0
     for k, size in enumerate(sizes):
-        assert size is not None
-        a, b = max(low - start, 0), min(high - start, size)
-        if a < b:
-            found.append((k, Slice(a or None, None if b == size else b)))
+        a = max(low - start, 0)
+        b = None if high is None else high - start
+        if b is not None and b <= 0:
+            break
+        if size is None:
+            return [*found, (k, Slice(a or None, b))] if k == len(sizes) - 1 else None
+        if b is None or b >= size:
+            b = None
+        if a < (size if b is None else b):
+            found.append((k, Slice(a or None, b)))
         start += size
     return found
