@@ -2,8 +2,9 @@
 
 The sum of x / n over no elements is 0, and 0 / n is not where n, the number of elements, is 0
 as well: a training step on an empty batch would make all parameters NaN. So what leaves a sum is
-divided by max(n, 1), which is n wherever there is something to sum. Only extents are looked at:
-other factors that are infinite or NaN, or divisors that are 0, make the sum over nothing NaN.
+divided by max(n, 1), which is n wherever there is something to sum. Only extents, and scalars that
+are whole numbers, are looked at: other factors that are infinite or NaN, or divisors that are 0,
+make the sum over nothing NaN.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ def _unspoilt(
     if depth > _DEPTH or isinstance(v, Constant):
         return v
     places = _places(fgraph, v) if divides else []
-    if places:
-        one = T.constant(1, dtype=v.type.dtype)
-        if {source_of_extent(fgraph, x, d) for d in range(x.type.ndim)}.issuperset(places):
-            return T.maximum(v, one)
+    own = {source_of_extent(fgraph, x, d) for d in range(x.type.ndim)}
+    if places and own.issuperset(places):
+        return T.maximum(v, T.constant(1, dtype=v.type.dtype))
+    if places or (divides and _is_count(v)):
         count = product_of_extents([extent(fgraph, x, d) for d in axes])
-        return T.switch(T.gt(count, 0), v, one)
+        return T.switch(T.gt(count, 0), v, T.constant(1, dtype=v.type.dtype))
     name = scalar_name(v)
     if name not in ("mul", "true_div", "neg", "reciprocal"):
         if v.owner is not None and type(v.owner.op) is DimShuffle:
@@ -68,6 +69,15 @@ def _unspoilt(
     if all(u is w for u, w in zip(inputs, v.owner.inputs)):
         return v
     return v.owner.op(*inputs)
+
+
+def _is_count(v: Any) -> bool:
+    """Whether `v` is a whole number that is not known, as the length of a slice or a mask is."""
+    while v.owner is not None and type(v.owner.op) is DimShuffle:
+        v = v.owner.inputs[0]
+    if scalar_name(v).startswith("cast"):
+        (v,) = v.owner.inputs
+    return bool(not v.type.ndim and v.type.numpy_dtype.kind in "iu" and not isinstance(v, Constant))
 
 
 def _places(fgraph: FunctionGraph, v: Any) -> list[tuple[Variable, int]]:

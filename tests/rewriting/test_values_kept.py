@@ -131,7 +131,7 @@ def test_what_is_one_element_by_an_alloc_only_is_still_broadcast(out: Any) -> No
     assert fast.tolist() == written.tolist()
 
 
-a = T.dscalar("a")
+a, count = T.dscalar("a"), T.lscalar("count")
 
 
 @pytest.mark.parametrize("extent", [0, 3])
@@ -149,12 +149,16 @@ a = T.dscalar("a")
         ([m], m[:, : m.shape[0]].var(axis=0).sum()),
         ([m, a], (m[:0] * a / m[:0].shape[0]).sum(axis=0)),
         ([m, a], (m[:, :0] / (a - a)).sum(axis=1)),
+        ([d, count], (d[:count] / d[:count].shape[0]).sum()),
+        ([d, count], (d[:count] / count).sum()),
+        ([d], (d[(d > 5).nonzero()] / d[(d > 5).nonzero()].shape[0]).sum()),
+        ([m, count], T.dot(m[:count].T, m[:count] / m[:count].shape[0]).sum()),
     ],
 )
 def test_a_sum_over_nothing_is_zero_whatever_its_terms_are_divided_by(
     inputs: list[Any], out: Any, extent: int
 ) -> None:
-    values = {d: np.ones(extent), a: np.float64(2.0), m: np.ones((extent, 2))}
+    values = {d: np.ones(extent), a: 2.0, m: np.ones((extent, 2)), count: extent and extent - 1}
     fast, written = both(inputs, out, *(values[v] for v in inputs))
     np.testing.assert_allclose(fast, written, rtol=1e-14)
 
