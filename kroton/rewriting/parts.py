@@ -124,6 +124,8 @@ def composed(first: Slice, second: Part, size: int | None) -> Part | None:
         if isinstance(second, int):
             return chosen[second] if -len(chosen) <= second < len(chosen) else None
         chosen = chosen[second.start : second.stop : second.step]
+        if not chosen:
+            return Slice(None, 0, None)
         return Slice(chosen.start, None if chosen.stop < 0 else chosen.stop, chosen.step)
     if first == Slice(None, None, -1):
         return _from_the_end(second)

@@ -211,3 +211,24 @@ def test_a_number_of_elements_below_zero_is_an_error() -> None:
     assert f(3) == 6.0
     with pytest.raises(ValueError, match="negative"):
         f(-5)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3])
+def test_a_slice_of_a_slice_of_known_extent_takes_the_same_elements(size: int) -> None:
+    x = T.TensorType("float64", (size,))("x")
+    bounds = [None, -4, -1, 0, 1, 3, 4]
+    slices = [slice(a, b, c) for a in bounds for b in bounds for c in (None, -1, 2, -2)]
+    values = np.arange(float(size))
+    rng = np.random.default_rng(size)
+    pairs = [(slices[i], slices[j]) for i, j in rng.integers(0, len(slices), (300, 2))]
+    outputs = [x[first][second] for first, second in pairs]
+    found = kroton.function([x], outputs)(values)
+    for (first, second), value in zip(pairs, found):
+        np.testing.assert_array_equal(value, values[first][second], str((first, second)))
+
+
+def test_a_reversed_slice_to_a_bound_of_which_nothing_is_left_is_empty() -> None:
+    x = T.TensorType("float64", (3,))("x")
+    f = kroton.function([x, j], x[3:j][::-1])
+    for bound in (-4, -1, 0, 2, 3, 7):
+        assert f(np.arange(3.0), bound).tolist() == []
