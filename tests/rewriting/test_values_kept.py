@@ -264,3 +264,22 @@ def test_integers_wrap_in_any_order(build: Any, dtype: str) -> None:
         fast, written = both([a], build(a), np.array([limits.min, 0, 1, limits.max], dtype))
     assert fast.dtype == written.dtype
     np.testing.assert_array_equal(fast, written)
+
+
+@pytest.mark.usefixtures("nan_is_meant")
+@pytest.mark.parametrize("mode", ["FAST_RUN", "FAST_COMPILE"])
+@pytest.mark.parametrize("batch", ["slice", "bounds", "mask"])
+def test_a_batch_that_is_an_empty_part_leaves_parameters_as_they_are(batch: str, mode: str) -> None:
+    k = T.lscalar("k")
+    part = {"slice": m[k:], "bounds": m[2 * k : 2 * (k + 1)], "mask": m[(m[:, 0] > k).nonzero()]}
+    rows = part[batch]
+    w, b = kroton.shared(np.array([1.0, 2.0])), kroton.shared(0.5)
+    out = T.dot(rows, w) + b
+    for cost in (
+        T.sqr(out - 1).mean(), T.nnet.softplus(out).mean(), (rows * b).mean() + (rows + w).mean(),
+        T.sqr((rows - rows.mean(axis=0)) / T.sqrt(rows.var(axis=0) + 1e-5) * w + b).mean(),
+    ):  # fmt: skip
+        updates = [(p, p - 0.1 * kroton.grad(cost, p)) for p in (w, b)]
+        kroton.function([m, k], [], updates=updates, mode=mode)(np.ones((2, 2)), 2)
+        assert w.get_value().tolist() == [1.0, 2.0]
+        assert b.get_value() == 0.5
