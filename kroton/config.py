@@ -1,11 +1,14 @@
 """Settings: `kroton.config`, read from KROTON_FLAGS and ~/.krotonrc when the package is imported.
 
 KROTON_FLAGS="mode=FAST_COMPILE,floatX=float32,DebugMode.patience=3" python script.py
+
+Quotes keep a value with commas together: optimizer_excluding='switch(x, y, y) -> y'.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -227,14 +230,26 @@ def _unknown(name: str) -> str:
     return f"there is no setting {name!r}{hint}; there are {', '.join(_SETTINGS)}"
 
 
+_FLAG = re.compile(r"""\s*([^=,]*?)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^,]*?))\s*(?:,|$)""")
+"""`name=value` up to the next comma, the value in quotes or without."""
+
+
 def _pairs_of_flags(flags: str) -> Iterator[tuple[str, str]]:
-    for part in flags.split(","):
+    start = 0
+    while start < len(flags):
+        part = flags[start:].partition(",")[0]
         if not part.strip():
+            start += len(part) + 1
             continue
-        name, eq, value = part.partition("=")
-        if not eq:
-            raise ValueError(f"KROTON_FLAGS: {part!r} is not of the form name=value")
-        yield name.strip(), value.strip()
+        found = _FLAG.match(flags, start)
+        if found is None or "=" not in part:
+            raise ValueError(
+                f"KROTON_FLAGS: {part!r} is not of the form name=value (a value that contains a "
+                "comma stands in quotes)"
+            )
+        name, *values = found.groups()
+        yield name, next(value for value in values if value is not None)
+        start = found.end()
 
 
 def _pairs_of_file(path: str) -> Iterator[tuple[str, str]]:
@@ -242,13 +257,20 @@ def _pairs_of_file(path: str) -> Iterator[tuple[str, str]]:
         return
     from configparser import ConfigParser
 
-    parser = ConfigParser()
+    parser = ConfigParser(interpolation=None)  # the names of rules contain "%"
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(path)
     for section in parser.sections():
         prefix = "" if section == "global" else section + "."
         for name, value in parser.items(section):
-            yield prefix + name, value
+            yield prefix + name, _unquoted(value)
+
+
+def _unquoted(value: str) -> str:
+    """`value` without the quotes around it, which only KROTON_FLAGS needs."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
 
 
 def _load() -> Section:

@@ -8,7 +8,7 @@ import pytest
 
 import kroton
 import kroton.tensor as T
-from kroton.config import config
+from kroton.config import _pairs_of_flags, config
 
 
 def run(code, **environment):
@@ -146,3 +146,55 @@ def test_functions_without_a_mode_are_linked_and_optimized_as_the_settings_say()
         KROTON_FLAGS="linker=py",
     )
     assert "[py]" in done.stdout, done.stderr
+
+
+def test_settings_may_name_every_pass_and_rule_of_the_package_at_the_start(tmp_path):
+    names = (
+        "canonicalize:stabilize:specialize:blas:BlasOpt:arrange:fusion:inplace:merge:"
+        "log(1 + x) -> log1p(x):accumulate_dot:switch(x, y, y) -> y:x % 1 -> 0"
+    )
+    code = "import kroton; print(kroton.config.optimizer_excluding, kroton.config.floatX)"
+    wanted = f"{names} float32"
+    for quote in "\"'":
+        flags = f"optimizer_excluding={quote}{names}{quote}, floatX=float32"
+        done = run(code, KROTON_FLAGS=flags)
+        assert done.stdout.strip() == wanted, done.stderr
+    path = tmp_path / "rc"
+    for line in (names, f"'{names}'"):
+        path.write_text(f"[global]\noptimizer_excluding = {line}\nfloatX = float32\n")
+        done = run(code, KROTONRC=str(path), KROTON_FLAGS="")
+        assert done.stdout.strip() == wanted, done.stderr
+
+
+def test_a_rule_that_the_environment_excludes_does_not_fire():
+    code = (
+        "import kroton, kroton.tensor as T; x = T.dvector(); "
+        "print(kroton.function([x], T.log(1 + x))([1e-20]))"
+    )
+    for flags, value in (("", "[1.e-20]"), ("optimizer_excluding=log(1 + x) -> log1p(x)", "[0.]")):
+        done = run(code, KROTON_FLAGS=flags)
+        assert done.stdout.strip() == value, done.stderr
+
+
+@pytest.mark.parametrize("how", ["including", "excluding", "requiring"])
+def test_a_name_that_nothing_has_is_refused_at_the_start_with_where_it_came_from(tmp_path, how):
+    setting = f"optimizer_{how}"
+    message = "ValueError: {}: config." + setting + ": there is no pass, rule or tag 'stabilise'"
+    done = run("import kroton", KROTON_FLAGS=f"{setting}=stabilise")
+    assert message.format("KROTON_FLAGS") in done.stderr
+    assert "did you mean 'stabilize'" in done.stderr
+    path = tmp_path / "rc"
+    path.write_text(f"[global]\n{setting} = fusion:stabilise\n")
+    done = run("import kroton", KROTONRC=str(path), KROTON_FLAGS="")
+    assert message.format(path) in done.stderr
+
+
+def test_flags_are_pairs_with_quotes_around_values_with_commas():
+    def pairs(flags):
+        return list(_pairs_of_flags(flags))
+
+    assert pairs("a = 1,, b=x=y , ") == [("a", "1"), ("b", "x=y")]
+    assert pairs("a='f(x, y)', b=\"it's\",c=") == [("a", "f(x, y)"), ("b", "it's"), ("c", "")]
+    for wrong in ("a", "a=1,b", "a=f(x, y)"):
+        with pytest.raises(ValueError, match=r"not of the form name=value.*stands in quotes"):
+            pairs(wrong)

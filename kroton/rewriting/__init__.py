@@ -21,6 +21,7 @@ from kroton.rewriting.passes import (
     Pass,
     PhasePass,
     Selection,
+    check_settings,
     get_optimizer,
     optimizer_names,
     passes,
@@ -67,6 +68,7 @@ for _table in (
     import_module(f"{__name__}.{_table}")
 for _phase in (canonicalize, stabilize, specialize):
     _phase.deferring = False
+check_settings()
 
 __all__ = [
     "ANY",

@@ -331,5 +331,11 @@ def _check_tags(setting: str) -> None:
         )
 
 
-for _setting in ("optimizer_including", "optimizer_excluding", "optimizer_requiring"):
-    check(_setting, _check_tags)
+def check_settings() -> None:
+    """Refuse what `config.optimizer_including` and its like name wrongly, from now on.
+
+    Called once the registry is filled: settings from the environment or the file are judged at
+    once.
+    """
+    for setting in ("optimizer_including", "optimizer_excluding", "optimizer_requiring"):
+        check(setting, _check_tags)

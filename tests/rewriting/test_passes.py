@@ -105,7 +105,7 @@ def test_a_setting_that_names_no_pass_rule_or_tag_is_refused(setting: str) -> No
         with pytest.raises(ValueError, match=rf"config.{setting}: .*did you mean {close}"):
             setattr(config, setting, wrong)
         assert getattr(config, setting) == before
-        # From the environment or the file it is asked about when it is used.
+        # What was not asked when it was set is asked when it is used.
         config.__dict__[setting] = wrong
         try:
             with pytest.raises(ValueError, match="no pass, rule or tag"):
