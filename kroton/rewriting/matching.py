@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import permutations
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from kroton import scalar
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.pattern import C, Call, F, Free, Name, Term, elemwise_of, written
+from kroton.rewriting.pattern import C, Call, F, Free, Name, Term, elemwise_of, left_over, written
 from kroton.tensor.constant import NotScalarConstantError, constant, get_scalar_constant_value
 from kroton.tensor.elemwise import Elemwise
 
@@ -21,6 +21,10 @@ Builder = Callable[[Env], Any]
 
 _NARY_LIMIT = 32
 """Sums of more terms are not searched by `nary`, so that matching stays cheap."""
+
+_NARY_TRIES = 2000
+"""How many times an `nary` term asks whether a term of a sum is one of its own, before it says no:
+patterns of many terms that fit in many ways, but not together, would ask without end."""
 
 
 # ---- what a match knows ------------------------------------------------------------------
@@ -181,7 +185,7 @@ def depth_of(term: Any) -> int:
     if not isinstance(term, Call):
         return 1
     inner = max((depth_of(arg) for arg in term.args if isinstance(arg, Call)), default=0)
-    return 1 + inner + (1 if term.flat else 0)
+    return 1 + inner + (max(len(term.args) - 1, 1) if term.flat else 0)
 
 
 CONSTANT = "constant"
@@ -258,20 +262,14 @@ class _Compiler:
         if isinstance(term, Call):
             if self.single and not root:
                 self.inner.append(slot)
-            children = [self.slot() for _ in term.args]
-            rest = -1
             if term.flat:
-                rest = children[_rest_of(term)]
-                steps.append(_flat_step(term, slot, [c for c in children if c != rest], rest))
-            else:
-                steps.append(_call_step(term, slot, children))
+                self._plan_flat(term, slot, steps)
+                return
+            children = [self.slot() for _ in term.args]
+            steps.append(_call_step(term, slot, children))
             for name, value in term.fields:
                 steps.append(self._field_step(name, value, slot))
-            # Numbers and operations first: they decide more than variables do.
-            planned = sorted(zip(term.args, children), key=lambda pair: _selectivity(pair[0]))
-            for arg, child in planned:
-                if child == rest:
-                    steps.append(_rest_step(term, rest))
+            for arg, child in _decisive_first(term.args, children):
                 self._plan(arg, child, steps)
         elif isinstance(term, Name):
             first = self.names.get(term.name)
@@ -288,6 +286,21 @@ class _Compiler:
             steps.append(_number_step(slot, term))
         else:
             raise TypeError(f"a pattern cannot contain {term!r}")
+
+    def _plan_flat(self, term: Call, slot: int, steps: list[Any]) -> None:
+        """An `nary` term: each of its terms picks one that is free yet, and is looked at at once,
+        so that what does not fit is not combined with the others."""
+        rest = left_over(term)
+        terms, taken, tries = self.slot(), self.slot(), self.slot()
+        picking = [arg for k, arg in enumerate(term.args) if k != rest]
+        steps.append(_flat_step(term, slot, terms, taken, tries, len(picking), rest is not None))
+        for arg, child in _decisive_first(picking, [self.slot() for _ in picking]):
+            steps.append(_pick_step(child, terms, taken, tries))
+            self._plan(arg, child, steps)
+        if rest is not None:
+            child = self.slot()
+            steps.append(_rest_step(term, slot, child, terms, taken))
+            self._plan(term.args[rest], child, steps)
 
     def _field_step(self, name: str, value: Any, slot: int) -> Any:
         if not isinstance(value, F):
@@ -321,6 +334,11 @@ class _Compiler:
             return goal
 
         return same_field_step
+
+
+def _decisive_first(args: Sequence[Any], children: Sequence[int]) -> list[tuple[Any, int]]:
+    """Arguments and their places: numbers and operations decide more than variables do."""
+    return sorted(zip(args, children), key=lambda pair: _selectivity(pair[0]))
 
 
 def _selectivity(term: Any) -> int:
@@ -433,30 +451,44 @@ def flat_terms(fgraph: FunctionGraph, var: Variable, head: str) -> list[Variable
     return terms
 
 
-def _rest_of(term: Call) -> int:
-    """Which argument of an `nary` term takes what the others leave."""
-    if not isinstance(term.head, str) or not scalar.ops[term.head].associative:
-        raise TypeError(f"nary is for associative operations, not {term.head}")
-    rest = [k for k, arg in enumerate(term.args) if isinstance(arg, Free)]
-    if len(rest) != 1:
-        raise TypeError(f"nary({term}) needs exactly one variable, for what is left over")
-    return rest[0]
-
-
-def _flat_step(term: Call, slot: int, picks: list[int], rest: int) -> Any:
+def _flat_step(
+    term: Call, slot: int, terms: int, taken: int, tries: int, count: int, more: bool
+) -> Any:
+    """Spread a sum into its terms: `count` of them, or at least as many if there may be `more`."""
     head = str(term.head)
+    node_of = _node_of(head)
 
     def step(then: Goal) -> Goal:
         def goal(env: Env) -> bool:
-            terms = flat_terms(env[1], env[slot], head)
-            if len(terms) <= len(picks):
+            if node_of(env[slot]) is None:
                 return False
-            for chosen in permutations(range(len(terms)), len(picks)):
-                for child, k in zip(picks, chosen):
-                    env[child] = terms[k]
-                env[rest] = [t for k, t in enumerate(terms) if k not in chosen]
+            found = flat_terms(env[1], env[slot], head)
+            if len(found) < count or (len(found) > count and not more):
+                return False
+            env[terms], env[taken], env[tries] = found, 0, _NARY_TRIES
+            return then(env)
+
+        return goal
+
+    return step
+
+
+def _pick_step(child: int, terms: int, taken: int, tries: int) -> Any:
+    """Choose one of the terms that are free yet, trying each in turn."""
+
+    def step(then: Goal) -> Goal:
+        def goal(env: Env) -> bool:
+            before = env[taken]
+            for k, var in enumerate(env[terms]):
+                if before >> k & 1:
+                    continue
+                if not env[tries]:
+                    return False
+                env[tries] -= 1
+                env[child], env[taken] = var, before | 1 << k
                 if then(env):
                     return True
+            env[taken] = before
             return False
 
         return goal
@@ -464,17 +496,21 @@ def _flat_step(term: Call, slot: int, picks: list[int], rest: int) -> Any:
     return step
 
 
-def _rest_step(term: Call, rest: int) -> Any:
+def _rest_step(term: Call, slot: int, rest: int, terms: int, taken: int) -> Any:
+    """Put together the terms that were not chosen, once the others have been found."""
     op = elemwise_of(str(term.head))
+    neutral = scalar.ops[str(term.head)].identity
 
     def step(then: Goal) -> Goal:
         def goal(env: Env) -> bool:
-            # Put together only here, once the other terms have been found.
-            left = env[rest]
-            total = left[0]
-            for more in left[1:]:
-                total = op(total, more)
-            env[rest] = total
+            chosen = env[taken]
+            left = [var for k, var in enumerate(env[terms]) if not chosen >> k & 1]
+            if left:
+                env[rest] = reduce(op, left)
+            elif neutral is None:
+                return False
+            else:  # the -1 of `and_` is True among booleans
+                env[rest] = constant(np.array(neutral).astype(env[slot].type.dtype))
             return then(env)
 
         return goal
@@ -554,6 +590,8 @@ def _builder(term: Any, names: dict[str, int]) -> Builder:
         op = elemwise_of(term.head)
         if _is_constant(term):
             return lambda env: _folded(op, [arg(env) for arg in args])
+        if term.flat:
+            return lambda env: reduce(op, [arg(env) for arg in args])
         if len(args) == 1:
             (only,) = args
             return lambda env: op(only(env))

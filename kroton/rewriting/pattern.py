@@ -12,6 +12,7 @@
   `C("c")` for any such constant, bound as `match.c`.
 * `+`, `*` and the other commutative operations match in both orders. `nary(1 + x)` matches
   sums (or products) of any number of terms: one is 1, and `x` is the sum of the others.
+  `nary(sin(x) * cos(x) * y)` matches products with these two factors, at any places; see `nary`.
 * Every scalar operation is here under its name (`exp`, `switch`, `true_div`), and `of_type`
   makes terms of other Op types.
 * On the right, terms are built as `kroton.tensor` does; the result is broadcast to the shape of
@@ -184,8 +185,58 @@ def of_type(op_type: type, build: Callable[..., Any] | None = None) -> Maker:
 
 
 def nary(term: Call) -> Call:
-    """`term`, a sum or product, matched in sums or products of any number of terms."""
-    return Call(term.head, term.args, term.fields, term.build, flat=True)
+    """`term`, a sum or product, matched in sums or products of any number of terms.
+
+    Each term of the pattern stands for another term of what it is matched with, in any order and
+    however that is nested; sums within it that somebody else uses count as one term. A variable
+    that comes once is what the others leave: a sum (or product) of many terms, or the neutral
+    element 0 (or 1) if there is none. Without such a variable there are no other terms. Sums of
+    more than 32 terms are not searched.
+
+    Raises
+    ------
+    TypeError
+        If the operation is not associative and commutative.
+    """
+    if not isinstance(term, Call):
+        raise TypeError(f"nary is for sums and products, not for {term!r}")
+    operation = scalar.ops.get(term.head) if isinstance(term.head, str) else None
+    if operation is None or not (operation.associative and operation.commutative):
+        raise TypeError(f"nary is for associative operations, not {written(term, 0)}")
+    return Call(term.head, _terms(term), term.fields, term.build, flat=True)
+
+
+def _terms(term: Call) -> tuple[Any, ...]:
+    """The arguments of a sum (or product), and of the sums among them."""
+    found: list[Any] = []
+    for arg in term.args:
+        found += _terms(arg) if isinstance(arg, Call) and arg.head == term.head else [arg]
+    return tuple(found)
+
+
+def _count(term: Any, name: str) -> int:
+    """How many times a name comes in a term."""
+    if isinstance(term, Call):
+        return sum(_count(arg, name) for arg in term.args)
+    return int(isinstance(term, Name) and term.name == name)
+
+
+def left_over(term: Call) -> int | None:
+    """Which argument of an `nary` term takes what the others leave; None if nothing may be left.
+
+    Raises
+    ------
+    TypeError
+        If there are two: which terms should be whose?
+    """
+    found = [
+        k
+        for k, arg in enumerate(term.args)
+        if isinstance(arg, Free) and _count(term, arg.name) == 1
+    ]
+    if len(found) > 1:
+        raise TypeError(f"nary({term}) can have one variable for what is left over, not more")
+    return found[0] if found else None
 
 
 _elemwise: dict[str, Elemwise] = {}
@@ -236,10 +287,11 @@ def written(term: Any, binding: int) -> str:
     """The term as Python source."""
     if not isinstance(term, Call):
         return repr(term)
-    if isinstance(term.head, str) and term.head in _INFIX and len(term.args) == 2:
+    if isinstance(term.head, str) and term.head in _INFIX and (len(term.args) == 2 or term.flat):
         sign, strength = _INFIX[term.head]
-        a, b = term.args
-        text = f"{written(a, strength)} {sign} {written(b, strength + 1)}"
+        first, *others = term.args
+        parts = [written(first, strength), *(written(arg, strength + 1) for arg in others)]
+        text = f" {sign} ".join(parts)
         return f"({text})" if strength < binding else text
     if term.head == "neg":
         return f"-{written(term.args[0], 30)}"
