@@ -72,7 +72,7 @@ _SETTINGS: dict[str, _Setting] = {
     "optimizer_verbose": _Setting(False, _boolean,
         "print each replacement that the optimizer makes"),
     "on_opt_error": _Setting("warn", _one_of("warn", "raise", "ignore", "pdb"),
-        "what happens when a rule raises"),
+        "what happens when a rule or a pass raises"),
     "on_unused_input": _Setting("raise", _one_of("raise", "warn", "ignore"),
         "what function() does with an input that no output depends on"),
     "exception_verbosity": _Setting("low", _one_of("low", "high"),

@@ -352,6 +352,8 @@ def _visit(
             result = rule.transform(fgraph, node)
             pairs = None if result is None or result is False else _pairs(node, result, rule)
             if pairs:
+                if isinstance(result, dict):
+                    _check_present(fgraph, node, result)
                 changes.trace = node.trace
                 for old, new in pairs:
                     if old in fgraph.variables:
@@ -443,6 +445,16 @@ def _pairs(node: Apply, result: Any, rule: Rule) -> list[tuple[Variable, Variabl
             return None
         pairs.append((old, fitted))
     return pairs
+
+
+def _check_present(fgraph: FunctionGraph, node: Apply, result: dict[Variable, Any]) -> None:
+    """Raise for a replacement of what is not there, which would go on without end."""
+    for old in result:
+        if old not in fgraph.variables and old not in node.outputs:
+            raise ValueError(
+                f"{old} shall be replaced, and is not part of the graph: the keys of a dict are "
+                "Variables that are found from the node, and the graph's own inputs"
+            )
 
 
 def _check_fit(old: Variable, new: Any, rule: Rule) -> None:
@@ -559,11 +571,20 @@ class _Budget:
 
 def _failed(rule: Rule, node: Apply, error: Exception) -> None:
     """Report a rule that raised, as `config.on_opt_error` says."""
-    how = config.on_opt_error
+    where = format_trace(node.trace)
     message = f"the rule {rule.name!r} of {rule.phase or 'a pass'} failed on {node}"
+    report_failure(message, error, f", made here:\n{where}" if where else "")
+
+
+def report_failure(message: str, error: Exception, note: str = "") -> None:
+    """Report what a rule or pass raised, as `config.on_opt_error` says.
+
+    With 'raise' it is raised again, with `message` and `note` added; with 'warn' a warning gives
+    `message` and the traceback, and the rule or pass is skipped.
+    """
+    how = config.on_opt_error
     if how == "raise":
-        where = format_trace(node.trace)
-        error.add_note(message + (f", made here:\n{where}" if where else ""))
+        error.add_note(message + note)
         raise error
     if how == "ignore":
         return
@@ -574,4 +595,4 @@ def _failed(rule: Rule, node: Apply, error: Exception) -> None:
         print(f"{message}:\n{text}")
         pdb.post_mortem(error.__traceback__)
         return
-    warnings.warn(f"{message}, and was skipped:\n{text}", RewriteWarning, stacklevel=2)
+    warnings.warn(f"{message}, and was skipped:\n{text}", RewriteWarning, stacklevel=3)

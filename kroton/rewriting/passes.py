@@ -26,7 +26,14 @@ from typing import Any
 
 from kroton.config import check, config
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.engine import Phase, Rule, RuleIndex, apply_rules
+from kroton.rewriting.engine import (
+    Phase,
+    RewriteLoopError,
+    Rule,
+    RuleIndex,
+    apply_rules,
+    report_failure,
+)
 from kroton.rewriting.observer import Observer, Observers, RewriteTrace
 
 
@@ -171,21 +178,49 @@ class Optimizer:
         observer : Observer, optional
             Told of every pass and replacement. With `config.optimizer_verbose`, replacements
             are printed to stderr too.
+
+        Raises
+        ------
+        Exception
+            What a pass raises, if `config.on_opt_error` is 'raise' or the graph cannot be
+            computed as the pass has left it. Otherwise the rest of the pass is skipped.
         """
         if config.optimizer_verbose:
             printer = RewriteTrace(sys.stderr)
             observer = printer if observer is None else Observers([observer, printer])
         for pass_ in self.selected:
             if observer is None:
-                pass_.apply(fgraph, None, self.selection)
+                self._run(pass_, fgraph, None)
                 continue
             observer.pass_started(pass_, fgraph)
             started = perf_counter()
-            pass_.apply(fgraph, observer, self.selection)
+            self._run(pass_, fgraph, observer)
             observer.pass_finished(pass_, fgraph, perf_counter() - started)
+
+    def _run(self, pass_: Pass, fgraph: FunctionGraph, observer: Observer | None) -> None:
+        try:
+            pass_.apply(fgraph, observer, self.selection)
+        except Exception as error:
+            notes = getattr(error, "__notes__", ())
+            if isinstance(error, RewriteLoopError) or any(n.startswith("the rule ") for n in notes):
+                raise  # with 'raise', of a rule, which is named
+            message = f"the pass {pass_.name!r} failed"
+            if not _in_order(fgraph):
+                error.add_note(f"{message}, and left a graph that cannot be computed")
+                raise
+            report_failure(message, error)
 
     def __str__(self) -> str:
         return self.name or f"Optimizer({', '.join(p.name for p in self.selected)})"
+
+
+def _in_order(fgraph: FunctionGraph) -> bool:
+    """Whether the graph can be computed as it is."""
+    try:
+        fgraph.toposort()
+    except Exception:
+        return False
+    return True
 
 
 # ---- the registry ------------------------------------------------------------------------

@@ -339,3 +339,32 @@ def test_a_rule_whose_result_depends_on_what_it_replaces_is_named_and_skipped() 
     with pytest.warns(RewriteWarning, match="in_a_circle"):
         run(phase, graph)
     assert [str(node.op) for node in graph.toposort()] == ["Elemwise{sin}", "Elemwise{exp}"]
+
+
+def test_a_rule_that_replaces_what_is_not_in_the_graph_is_named_once() -> None:
+    phase = Phase("p")
+    stranger = T.dvector("stranger")
+    phase.rewriter("exp", name="astray")(lambda fgraph, node: {stranger: node.inputs[0]})
+    v = T.dvector("v")
+    message = r"(?s)'astray' of p.*stranger shall be replaced, and is not part of the graph"
+    with pytest.warns(RewriteWarning, match=message) as caught:
+        assert run(phase, FunctionGraph([v], [exp_(v)])) == 0
+    assert len(caught) == 1
+    with config.change_flags(on_opt_error="raise"), pytest.raises(ValueError, match="stranger"):
+        run(phase, FunctionGraph([v], [exp_(v)]))
+
+
+def test_a_rule_may_replace_several_variables_of_the_graph() -> None:
+    phase = Phase("p")
+
+    @phase.rewriter("exp", name="both")
+    def both(fgraph: Any, node: Any) -> Any:
+        (inner,) = node.inputs
+        return {node.outputs[0]: neg_(inner.owner.inputs[0]), inner: inner.owner.inputs[0]}
+
+    v = T.dvector("v")
+    inner = log_(v)
+    for outputs in ([exp_(inner)], [exp_(inner), inner]):
+        fgraph = FunctionGraph([v], outputs)
+        assert run(phase, fgraph) == 1
+        assert names(fgraph) == ["neg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from kroton.rewriting import (
     PhasePass,
     RewriteProfile,
     RewriteTrace,
+    RewriteWarning,
     get_optimizer,
     optimizer_names,
     passes,
@@ -232,3 +234,54 @@ def with_extents_as_factors(v: Any, w: Any, n: int) -> Any:
 def test_the_work_grows_linearly(build: Any) -> None:
     small, large = tried(build, 32), tried(build, 320)
     assert large <= 12 * small
+
+
+@dataclass(frozen=True)
+class Broken(Pass):
+    cyclic: bool = False
+
+    def apply(self, fgraph: Any, observer: Any = None, selection: Any = None) -> None:
+        if self.cyclic:
+            first = fgraph.toposort()[0]
+            first.inputs[0] = fgraph.outputs[0]
+            fgraph._order = None
+        raise KeyError("oh")
+
+
+def broken_optimizer(**fields: Any) -> Optimizer:
+    broken = Broken("broken", frozenset({"fast_run"}), 1.2, **fields)
+    return Optimizer((*passes(), broken), frozenset({"fast_run"}), frozenset({"fusion", "inplace"}))
+
+
+def test_a_pass_that_raises_is_reported_and_skipped(monkeypatch: Any) -> None:
+    with pytest.warns(RewriteWarning, match=r"(?s)the pass 'broken' failed, and was.*KeyError"):
+        assert ops_after(broken_optimizer()) == ["softplus"]
+    with config.change_flags(on_opt_error="raise"), pytest.raises(KeyError) as caught:
+        ops_after(broken_optimizer())
+    assert caught.value.__notes__ == ["the pass 'broken' failed"]
+    with config.change_flags(on_opt_error="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ops_after(broken_optimizer()) == ["softplus"]
+    seen: list[Any] = []
+    monkeypatch.setattr("pdb.post_mortem", seen.append)
+    with config.change_flags(on_opt_error="pdb"):
+        assert ops_after(broken_optimizer()) == ["softplus"]
+    assert len(seen) == 1
+
+
+def test_a_pass_that_raises_and_leaves_a_cycle_is_not_skipped() -> None:
+    with pytest.raises(KeyError) as caught:
+        ops_after(broken_optimizer(cyclic=True))
+    assert caught.value.__notes__ == [
+        "the pass 'broken' failed, and left a graph that cannot be computed"
+    ]
+
+
+def test_an_error_of_a_rule_is_not_one_of_its_pass_as_well() -> None:
+    phase = Phase("mine")
+    phase.rewriter("exp", name="wrong")(lambda fgraph, node: node.nonsense)
+    mine = Optimizer((PhasePass("mine", phases=(phase,)),), frozenset({"fast_run", "mine"}))
+    with config.change_flags(on_opt_error="raise"), pytest.raises(AttributeError) as caught:
+        mine.apply(softplus_graph())
+    (note,) = caught.value.__notes__
+    assert note.startswith("the rule 'wrong' of mine failed")
