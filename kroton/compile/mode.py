@@ -85,7 +85,14 @@ class Mode:
         object.__setattr__(self, "hooks", checked_hooks(self.hooks))
 
     def including(self, *tags: str) -> Any:
-        """The same mode with the passes and rules that have one of the tags or names."""
+        """The same mode with the passes and rules that have one of the tags or names.
+
+        Raises
+        ------
+        ValueError
+            As `excluding` and `requiring` do: for what no pass, rule or tag is called, with close
+            names. Several names may stand in one string, separated by ':'.
+        """
         return self._with_optimizer(self.optimizer.including(*tags))
 
     def excluding(self, *tags: str) -> Any:
@@ -209,9 +216,9 @@ def _known_mode(mode: Any) -> Any:
 def _configured(mode: Mode) -> Mode:
     """`mode` with what `config.optimizer_including`, `_excluding` and `_requiring` say."""
     for change in ("including", "excluding", "requiring"):
-        tags = [tag for tag in getattr(config, f"optimizer_{change}").split(":") if tag]
-        if tags:
-            mode = getattr(mode, change)(*tags)
+        names = getattr(config, f"optimizer_{change}")
+        if names:
+            mode = getattr(mode, change)(names)
     return mode
 
 

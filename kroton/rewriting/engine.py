@@ -22,7 +22,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, cast
@@ -42,6 +42,7 @@ from kroton.rewriting.matching import (
     transformation,
 )
 from kroton.rewriting.observer import Observer
+from kroton.scalar.op import known_names
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.type import TensorType
 
@@ -101,7 +102,7 @@ class Phase:
 
     def __init__(self, name: str, tags: Iterable[str] = ("fast_run", "fast_compile")) -> None:
         self.name = name
-        self.tags = frozenset(tags)
+        self.tags = _as_tags(tags)
         self._rules: dict[str, Rule] = {}
         self.version = 0
         self.deferring = False
@@ -134,9 +135,12 @@ class Phase:
         self.version += 1
         return self._rules.pop(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._rules
+
     def rule(
         self, lhs: Any, rhs: Any, name: str | None = None, when: Condition | None = None,
-        tags: Iterable[str] | None = None, single: bool = False,
+        tags: str | Iterable[str] | None = None, single: bool = False,
     ) -> Rule:  # fmt: skip
         """Add the rule that `lhs` becomes `rhs`.
 
@@ -149,11 +153,20 @@ class Phase:
             By default the rule as it is written.
         when : callable, optional
             `when(match)` tells whether the rule may fire; `match.x` is what `x` stands for.
-        tags : iterable of str, optional
+        tags : str or iterable of str, optional
             By default those of the phase.
         single : bool
             Fire only if nothing else uses the intermediate results that `lhs` matches.
+
+        Raises
+        ------
+        TypeError
+            If a side is no term, `when` cannot be called, or `tags` are no strings.
+        ValueError
+            If the phase has a rule of that name, or `rhs` names what `lhs` does not.
         """
+        if when is not None and not callable(when):
+            raise TypeError(f"when is a function of the match, not {when!r}")
         transform: Transform
         if self.deferring:
 
@@ -165,7 +178,7 @@ class Phase:
             transform, text = compile_first, name or text_of(lhs, rhs)
         else:
             transform, text = compile_rule(lhs, rhs, when, single)
-        chosen = self.tags if tags is None else frozenset(tags)
+        chosen = self.tags if tags is None else _as_tags(tags)
         rule = Rule(
             name or text, (lhs.head,), transform, chosen, depth_of(lhs), self.name,
             needs_of(lhs), (lhs, rhs),
@@ -173,7 +186,7 @@ class Phase:
         return self.add(rule)
 
     def rewriter(
-        self, *heads: Head, name: str | None = None, tags: Iterable[str] | None = None,
+        self, *heads: Head, name: str | None = None, tags: str | Iterable[str] | None = None,
         depth: int = 2, stretches: bool = False,
     ) -> Callable[[Transform], Transform]:  # fmt: skip
         """Register a function `f(fgraph, node)` as a rule that starts from `heads`.
@@ -184,12 +197,22 @@ class Phase:
         so that it is tried again when something changes there. A replacement of another dtype
         or number of dimensions is an error of the rule; `stretches` lets it leave out dimensions
         of an Elemwise's result along which all elements are the same.
+
+        Raises
+        ------
+        TypeError
+            If a head is neither a class nor a string, or `tags` are no strings.
+        ValueError
+            If no scalar operation has been made that is called like a head, or the phase has a
+            rule of that name.
         """
         if not heads:
             raise TypeError("a rewriter starts from Op types, scalar operations' names, or ANY")
+        for head in heads:
+            _check_head(head)
 
         def register(transform: Transform) -> Transform:
-            chosen = self.tags if tags is None else frozenset(tags)
+            chosen = self.tags if tags is None else _as_tags(tags)
             label = name or str(getattr(transform, "__name__", "rewriter"))
             self.add(Rule(label, heads, transform, chosen, depth, self.name, stretches=stretches))
             return transform
@@ -198,6 +221,44 @@ class Phase:
 
     def __repr__(self) -> str:
         return f"Phase({self.name!r}, {len(self._rules)} rules)"
+
+
+def _as_tags(tags: Iterable[str]) -> frozenset[str]:
+    """Tags as a set; a string is one."""
+    if isinstance(tags, str):
+        return frozenset([tags])
+    found = frozenset(tags) if isinstance(tags, Iterable) else {tags}
+    if not all(isinstance(tag, str) for tag in found):
+        raise TypeError(f"tags are strings, not {tags!r}")
+    return frozenset(found)
+
+
+def _check_head(head: Any) -> None:
+    """Raise for what is the head of no Apply; see `head_of`."""
+    if isinstance(head, type) or (isinstance(head, str) and (head == ANY or head in known_names)):
+        return
+    if not isinstance(head, str):
+        raise TypeError(
+            "a rewriter starts from Op types, scalar operations' names (such as 'exp'), or ANY; "
+            f"not from {head!r}"
+        )
+    kinds: set[str] = {kind.__name__.lower() for kind in _subclasses(scalar.ScalarOp)}
+    if head not in kinds:
+        from difflib import get_close_matches
+
+        close = get_close_matches(head, [*known_names, *kinds], 3)
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ValueError(
+            f"there is no scalar operation named {head!r}{hint} (one from outside the package is "
+            "made before the rewriters that start from it)"
+        )
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    more: type
+    for more in kind.__subclasses__():
+        yield more
+        yield from _subclasses(more)
 
 
 def head_of(node: Apply) -> Head:

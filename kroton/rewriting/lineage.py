@@ -227,11 +227,21 @@ def PatternSub(
     Raises
     ------
     TypeError
-        If `in_pattern` does not start with an Op.
+        If `in_pattern` does not start with an Op, or an operation is given another number of
+        arguments than it takes.
+    ValueError
+        If `out_pattern` names a variable that `in_pattern` does not.
     """
     if not isinstance(in_pattern, tuple) or not in_pattern:
         raise TypeError(f"in_pattern is a tuple (op, pattern, ...), not {in_pattern!r}")
     head = op_of(in_pattern[0])
+    bound = _checked_pattern(in_pattern, build=False)
+    unbound = _checked_pattern(out_pattern, build=True) - bound
+    if unbound:
+        raise ValueError(
+            f"{', '.join(map(repr, sorted(unbound)))} of out_pattern stands for nothing: "
+            f"in_pattern, {_written(in_pattern)}, has no variable of that name"
+        )
 
     def fits(fgraph: FunctionGraph, pattern: Any, var: Variable, env: dict[str, Variable]) -> bool:
         if _fits(fgraph, pattern, var, env):
@@ -280,6 +290,35 @@ def PatternSub(
     return LocalOptimizer(text, (head,), substitute, _depth(in_pattern))
 
 
+def _checked_pattern(pattern: Any, build: bool) -> set[str]:
+    """The variables of a pattern; its operations must be given as many arguments as they take.
+
+    With `build`, it is a result: functions may stand where an Op would.
+    """
+    if isinstance(pattern, dict):
+        pattern = pattern["pattern"]
+    if isinstance(pattern, str):
+        return {pattern}
+    if not isinstance(pattern, tuple):
+        return set()
+    if not pattern:
+        raise TypeError("a pattern is a tuple (op, pattern, ...), not ()")
+    op = pattern[0] if build else op_of(pattern[0])
+    count = len(pattern) - 1
+    if type(op) is Elemwise:
+        if op.scalar_op.nin != count:
+            raise TypeError(
+                f"{_written(pattern)}: {op.scalar_op.name} takes {op.scalar_op.nin} argument(s), "
+                f"not {count}"
+            )
+    elif build:
+        try:
+            inspect.signature(op).bind(*pattern[1:])
+        except TypeError as error:
+            raise TypeError(f"{_written(pattern)}: {error}") from None
+    return set().union(*(_checked_pattern(part, build) for part in pattern[1:]))
+
+
 def _written(pattern: Any) -> str:
     if isinstance(pattern, dict):
         pattern = pattern["pattern"]
@@ -310,9 +349,18 @@ class LocalPass(Pass):
         self, fgraph: FunctionGraph, observer: Observer | None = None,
         selection: Selection | None = None,
     ) -> None:  # fmt: skip
-        excluded = frozenset() if selection is None else selection.excluded
-        chosen = [rule for rule in self.rules if rule.name not in excluded]
+        chosen = self.rules
+        if selection is not None:
+            if not selection.takes(self.name, self.tags):  # the pass is for the sake of some rules
+                chosen = tuple(rule for rule in chosen if rule.name in selection.included)
+            chosen = tuple(rule for rule in chosen if rule.name not in selection.excluded)
         apply_rules(fgraph, RuleIndex(chosen), None, observer, self.name)
+
+    def chosen_by(self) -> set[str]:
+        return super().chosen_by() | {rule.name for rule in self.rules}
+
+    def has_rule(self, names: frozenset[str]) -> bool:
+        return any(rule.name in names for rule in self.rules)
 
 
 @dataclass(frozen=True)

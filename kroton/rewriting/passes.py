@@ -19,6 +19,7 @@ passes with `register_pass`::
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
@@ -47,9 +48,13 @@ class Selection:
 
     def takes(self, name: str, tags: frozenset[str]) -> bool:
         """Whether something of this name with these tags is wanted."""
+        return self.admits(name, tags) and not self.included.isdisjoint(tags | {name})
+
+    def admits(self, name: str, tags: frozenset[str]) -> bool:
+        """Whether it would be, if it were included."""
         if name in self.excluded or not self.excluded.isdisjoint(tags):
             return False
-        return not self.included.isdisjoint(tags | {name}) and self.required <= tags | {name}
+        return self.required <= tags | {name}
 
     def takes_rule(self, rule: Rule) -> bool:
         """Whether a rule is wanted, of a pass that is (which may have been included by name)."""
@@ -80,6 +85,14 @@ class Pass:
         """Rewrite `fgraph` in place. `selection` is that of the optimizer, for single rules."""
         raise TypeError(f"the pass {self.name} does not define apply")
 
+    def chosen_by(self) -> set[str]:
+        """The names and tags by which it, or a rule of it, is chosen."""
+        return {self.name, *self.tags}
+
+    def has_rule(self, names: frozenset[str]) -> bool:
+        """Whether one of its rules has one of the names: to include that is to run the pass."""
+        return False
+
 
 @dataclass(frozen=True)
 class PhasePass(Pass):
@@ -99,6 +112,17 @@ class PhasePass(Pass):
             return
         again = rules_of(self.phases + self.cleanup, selection) if self.cleanup else None
         apply_rules(fgraph, first, again, observer, self.name)
+
+    def chosen_by(self) -> set[str]:
+        known = super().chosen_by()
+        for phase in self.phases + self.cleanup:
+            known.update({phase.name}, phase.tags)
+            for rule in phase.rules:
+                known.update({rule.name}, rule.tags)
+        return known
+
+    def has_rule(self, names: frozenset[str]) -> bool:
+        return any(name in phase for phase in self.phases for name in names)
 
 
 _indexes: dict[Any, RuleIndex] = {}
@@ -127,7 +151,8 @@ class Optimizer:
     passes : tuple of Pass or None
         Those to choose from; None stands for all that are registered when it is applied.
     included, excluded, required : frozenset of str
-        Tags and names; see the module.
+        Tags and names; see the module. If passes are listed and nothing is included, these are,
+        and the rules of theirs that have no tags of their own.
     position_cutoff : float
         Passes beyond this position are left out.
     name : str
@@ -141,17 +166,45 @@ class Optimizer:
     position_cutoff: float = float("inf")
     name: str = field(default="", compare=False)
 
+    def __post_init__(self) -> None:
+        if self.passes is None:
+            return
+        listed = tuple(self.passes)
+        for pass_ in listed:
+            _check_pass(pass_)
+        object.__setattr__(self, "passes", listed)
+        if not self.included:
+            tags = [{pass_.name, *pass_.tags} for pass_ in listed]
+            for pass_ in listed:
+                if isinstance(pass_, PhasePass):
+                    tags += [set(phase.tags) for phase in pass_.phases + pass_.cleanup]
+            object.__setattr__(self, "included", frozenset().union(*tags))
+
     def including(self, *tags: str) -> Optimizer:
-        """This one, with what has one of the tags (or names) taken as well."""
-        return replace(self, included=self.included.union(tags))
+        """This one, with what has one of the tags (or names) taken as well.
+
+        A rule that is included by its name is applied by its pass, also if nothing else of that
+        is wanted.
+
+        Raises
+        ------
+        ValueError
+            As `excluding` and `requiring` do: if one of the tags names neither a pass nor a rule
+            or tag; the message lists close names. Several may stand in one string, separated by
+            ':'.
+        """
+        return replace(self, included=self.included.union(self._known(tags)))
 
     def excluding(self, *tags: str) -> Optimizer:
         """This one, without what has one of the tags (or names)."""
-        return replace(self, excluded=self.excluded.union(tags))
+        return replace(self, excluded=self.excluded.union(self._known(tags)))
 
     def requiring(self, *tags: str) -> Optimizer:
         """This one, with only the passes that have all of the tags."""
-        return replace(self, required=self.required.union(tags))
+        return replace(self, required=self.required.union(self._known(tags)))
+
+    def _known(self, tags: Iterable[str]) -> list[str]:
+        return _checked_names(tags, self.passes or ())
 
     @cached_property
     def selection(self) -> Selection:
@@ -162,10 +215,15 @@ class Optimizer:
     def selected(self) -> tuple[Pass, ...]:
         """The passes that are run, in order."""
         candidates = passes() if self.passes is None else self.passes
+        wanted = self.selection
         chosen = [
             p
             for p in candidates
-            if p.position <= self.position_cutoff and self.selection.takes(p.name, p.tags)
+            if p.position <= self.position_cutoff
+            and (
+                wanted.takes(p.name, p.tags)
+                or (p.has_rule(wanted.included) and wanted.admits(p.name, p.tags))
+            )
         ]
         return tuple(sorted(chosen, key=lambda p: p.position))
 
@@ -248,13 +306,25 @@ def register_pass(pass_: Pass) -> Pass:
 
     Raises
     ------
+    TypeError
+        If it is no Pass, or its tags are no set of strings.
     ValueError
         If there is one of that name.
     """
+    _check_pass(pass_)
     if pass_.name in _passes:
         raise ValueError(f"there already is a pass named {pass_.name!r}")
     _passes[pass_.name] = pass_
     return pass_
+
+
+def _check_pass(pass_: Any) -> None:
+    if not isinstance(pass_, Pass):
+        raise TypeError(f"a pass is an instance of a class derived from Pass, not {pass_!r}")
+    if not isinstance(pass_.tags, (set, frozenset)):
+        raise TypeError(
+            f"the tags of the pass {pass_.name!r} are a frozenset of strings, not {pass_.tags!r}"
+        )
 
 
 def unregister_pass(name: str) -> Pass:
@@ -300,12 +370,19 @@ def get_optimizer(name: str | Optimizer | None) -> Optimizer:
 
     Raises
     ------
+    TypeError
+        If it is none of these.
     ValueError
         If there is none of that name; the message lists them. If one of the settings names
         neither a pass nor a rule or tag; the message lists close names.
     """
     if isinstance(name, Optimizer):
         return name
+    if not isinstance(name, str | None):
+        raise TypeError(
+            f"an optimizer is an Optimizer, the name of one, or None, not {name!r}; single passes "
+            "are chosen with Optimizer(included=frozenset({...})), by their names and tags"
+        )
     key = "None" if name is None else name
     if key in _optimizers:
         found = _optimizers[key]
@@ -325,38 +402,38 @@ def get_optimizer(name: str | Optimizer | None) -> Optimizer:
         (config.optimizer_excluding, "excluding"),
         (config.optimizer_requiring, "requiring"),
     ):
-        tags = _tags_of(setting)
-        if tags:
-            _check_tags(setting)
-            found = getattr(found, method)(*tags)
+        if setting:
+            found = getattr(found, method)(setting)
     return found
 
 
-def _tags_of(setting: str) -> list[str]:
-    return [tag for tag in setting.split(":") if tag]
-
-
-def _known_names() -> set[str]:
+def _known_names(more: Iterable[Pass]) -> set[str]:
     """The names and tags of all passes, phases and rules, and what named optimizers include."""
     known = {name for included, excluded, _ in _NAMED.values() for name in included + excluded}
-    for pass_ in _passes.values():
-        known.update({pass_.name}, pass_.tags)
-        if isinstance(pass_, PhasePass):
-            for phase in pass_.phases + pass_.cleanup:
-                known.update({phase.name}, phase.tags)
-                for rule in phase.rules:
-                    known.update({rule.name}, rule.tags)
-    return known
+    return known.union(*(pass_.chosen_by() for pass_ in (*_passes.values(), *more)))
 
 
-def _check_tags(setting: str) -> None:
-    """Raise ValueError for what names neither a pass nor a phase, rule or tag."""
-    import difflib
+def _checked_names(texts: Iterable[str], more: Iterable[Pass] = ()) -> list[str]:
+    """The names in `texts`, of passes that are registered and of `more`, their rules and tags.
 
-    known = _known_names()
-    for tag in _tags_of(setting):
+    Raises
+    ------
+    TypeError
+        If a text is no string.
+    ValueError
+        For what names neither a pass nor a phase, rule or tag.
+    """
+    known = _known_names(more)
+    found: list[str] = []
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"passes and rules are chosen by names and tags, not by {text!r}")
+        found += [text] if text in known else [name for name in text.split(":") if name]
+    for tag in found:
         if tag in known:
             continue
+        import difflib
+
         close = difflib.get_close_matches(tag, known, 4)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
@@ -364,6 +441,7 @@ def _check_tags(setting: str) -> None:
             f"{', '.join(p.name for p in passes())}; rules have the names that "
             "kroton.printing.rewrite_trace shows)"
         )
+    return found
 
 
 def check_settings() -> None:
@@ -373,4 +451,4 @@ def check_settings() -> None:
     once.
     """
     for setting in ("optimizer_including", "optimizer_excluding", "optimizer_requiring"):
-        check(setting, _check_tags)
+        check(setting, lambda text: _checked_names([text]))

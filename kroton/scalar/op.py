@@ -15,6 +15,9 @@ import numpy as np
 
 from kroton.scalar.promotion import Dtypes, InputType, check_inputs, numeric
 
+known_names: set[str] = set()
+"""The names of the operations that were made so far, of the table or not."""
+
 Rule = Callable[["ScalarOp", tuple[InputType, ...]], tuple[Dtypes, np.dtype]]
 
 
@@ -40,6 +43,9 @@ class ScalarOp:
     """`f(f(a, b), c) == f(a, f(b, c))` in exact arithmetic."""
     identity: object | None = field(default=None, compare=False)
     """The `e` with `f(e, a) == f(a, e) == a`, or None."""
+
+    def __post_init__(self) -> None:
+        known_names.add(self.name)
 
     def impl(self, *arrays: Any) -> Any:
         """The reference: NumPy arrays of the dtypes `resolve` gave, in; the output, out.

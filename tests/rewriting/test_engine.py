@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 import kroton.tensor as T
+from kroton import scalar
 from kroton.config import config
 from kroton.graph import Apply, FunctionGraph
 from kroton.rewriting import (
@@ -26,6 +28,7 @@ from kroton.rewriting import (
     rules_of,
 )
 from kroton.rewriting.pattern import C, elemwise_of, exp, log, log1p, nary, neg, x, y
+from kroton.scalar import ScalarOp
 
 log_, exp_, add_, neg_ = (elemwise_of(n) for n in ("log", "exp", "add", "neg"))
 
@@ -288,6 +291,7 @@ def test_what_is_made_remembers_the_users_line() -> None:
 
 _DETERMINISM = """
 import kroton.tensor as T
+from kroton import scalar
 from kroton.graph import Apply, FunctionGraph
 from kroton.rewriting import Phase, RewriteTrace, apply_rules, rules_of
 from kroton.rewriting.pattern import elemwise_of, exp, log, log1p, neg, nary, x, y
@@ -368,3 +372,48 @@ def test_a_rule_may_replace_several_variables_of_the_graph() -> None:
         fgraph = FunctionGraph([v], outputs)
         assert run(phase, fgraph) == 1
         assert names(fgraph) == ["neg"]
+
+
+def test_a_rewriter_that_would_start_from_nothing_is_refused() -> None:
+    phase = Phase("p")
+    with pytest.raises(ValueError, match=r"no scalar operation named 'softpluss'.* 'softplus'"):
+        phase.rewriter("softpluss")
+    for wrong in (3, T.exp):
+        with pytest.raises(TypeError, match="starts from Op types"):
+            phase.rewriter(wrong)  # type: ignore[arg-type]
+    for head in ("cast", "composite", ANY, T.Elemwise):
+        phase.rewriter(head, name=str(head))(lambda fgraph, node: None)
+
+
+def test_a_rewriter_may_start_from_a_scalar_operation_of_ones_own() -> None:
+    @dataclass(frozen=True, repr=False)
+    class Doubled(ScalarOp):
+        """A kind of its own."""
+
+    rule = scalar.identity.rule
+    own = ScalarOp("one_of_ones_own", 1, reference=lambda v: 2 * v, rule=rule)
+    other = Doubled("any", 1, reference=lambda v: 2 * v, rule=rule)
+    phase = Phase("p")
+    seen = []
+    for head in ("one_of_ones_own", "doubled"):
+        phase.rewriter(head, name=head)(lambda fgraph, node, head=head: seen.append(head))
+    v = T.dvector("v")
+    run(phase, FunctionGraph([v], [T.Elemwise(own)(v), T.Elemwise(other)(v)]))
+    assert seen == ["one_of_ones_own", "doubled"]
+
+
+def test_tags_are_strings_and_one_is_enough() -> None:
+    phase = Phase("p", tags="mine")
+    assert phase.rule(exp(x), x).tags == {"mine"}
+    assert phase.rule(log(x), x, tags="fast_run").tags == {"fast_run"}
+    phase.rewriter("exp", name="r", tags="fast_run")(lambda fgraph, node: None)
+    assert phase.rules[-1].tags == {"fast_run"}
+    assert phase.rule(neg(x), x, tags=(t for t in ("a", "b"))).tags == {"a", "b"}
+    for wrong in (3, [3], (None,)):
+        with pytest.raises(TypeError, match="tags are strings, not"):
+            phase.rule(log1p(x), x, tags=wrong)  # type: ignore[arg-type]
+
+
+def test_a_condition_is_a_function() -> None:
+    with pytest.raises(TypeError, match="when is a function of the match, not 3"):
+        Phase("p").rule(log(x), x, when=3)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import kroton
 import kroton.tensor as T
 from kroton import gof
 from kroton.graph import Apply, FunctionGraph, Op
-from kroton.rewriting import canonicalize, specialize, unregister_pass
+from kroton.rewriting import canonicalize, get_optimizer, specialize, unregister_pass
 from kroton.rewriting.pattern import elemwise_of
 from kroton.tensor.opt import register_canonicalize, register_specialize
 
@@ -185,3 +185,37 @@ def test_what_is_no_rewrite_is_refused_with_what_would_be() -> None:
         gof.optdb.register("nothing", 3, 1.0, "fast_run")
     with pytest.raises(KeyError, match="canonicalize"):
         gof.optdb["nowhere"]
+
+
+def test_patterns_that_could_only_fail_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'y' of out_pattern stands for nothing: .*sin\(x\)"):
+        gof.PatternSub((T.sin, "x"), (T.cos, "y"))
+    with pytest.raises(TypeError, match=r"sin\(x, y\): sin takes 1 argument\(s\), not 2"):
+        gof.PatternSub((T.exp, (T.sin, "x", "y")), "x")
+    with pytest.raises(TypeError, match=r"add\(x\): missing a required argument"):
+        gof.PatternSub((T.sin, "x"), (T.add, "x"))
+    with pytest.raises(TypeError, match="not a callable"):
+        gof.PatternSub((T.sin, "x"), (3, "x"))
+    with pytest.raises(TypeError, match=r"not \(\)"):
+        gof.PatternSub((T.sin, "x"), (T.cos, ()))
+    anything = {"pattern": "x", "constraint": lambda v: True}
+    gof.PatternSub((marker, anything), (T.sum, (elemwise_of("neg"), "x")))
+
+
+def test_a_rule_of_a_pass_is_included_and_excluded_by_its_name() -> None:
+    x = T.dvector("x")
+    both = gof.in2out(gof.OpRemove(marker), gof.OpSub(T.exp, T.expm1), name="both")
+    gof.optdb.register("both", both, 1.2, "seldom")
+    try:
+        first, second = (rule.name for rule in both.rules)
+        for optimizer, left in (
+            (get_optimizer("merge").including(second), ["Marker", "Elemwise{expm1}"]),
+            (get_optimizer("merge").including("seldom"), ["Elemwise{expm1}"]),
+            (get_optimizer("merge").including("seldom").excluding(second), ["Elemwise{exp}"]),
+        ):
+            fgraph = FunctionGraph([x], [T.exp(marker(x))])
+            optimizer.apply(fgraph)
+            assert [name.removesuffix("()") for name in names_of(fgraph)] == left
+        assert first != second
+    finally:
+        unregister_pass("both")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import kroton.tensor as T
+from kroton.compile.mode import Mode
 from kroton.config import config
 from kroton.graph import FunctionGraph
 from kroton.rewriting import (
@@ -285,3 +286,61 @@ def test_an_error_of_a_rule_is_not_one_of_its_pass_as_well() -> None:
         mine.apply(softplus_graph())
     (note,) = caught.value.__notes__
     assert note.startswith("the rule 'wrong' of mine failed")
+
+
+def test_passes_that_are_listed_are_run_by_position() -> None:
+    phase = Phase("logarithms")
+    phase.rule(log(1 + x), log1p(x))
+    rare = phase.rule(exp(x) * 1, exp(x), tags="rare")
+    first = PhasePass("first", position=1.0, phases=(phase,))
+    second = Noted("noted", position=0.5)
+    chosen = Optimizer(passes=[first, second])  # type: ignore[arg-type]
+    assert names(chosen) == ["noted", "first"]
+    assert ops_after(chosen) == ["add", "exp", "log1p"]
+    assert names(chosen.excluding("first")) == ["noted"]
+    assert hash(chosen) == hash(Optimizer((first, second)))
+    v = T.dvector("v")
+    for optimizer, replaced in ((chosen, False), (chosen.including("rare"), True)):
+        fgraph = FunctionGraph([v], [T.exp(v) * 1])
+        optimizer.apply(fgraph)
+        assert (len(fgraph.apply_nodes) == 1) == replaced
+    assert names(Optimizer(passes=())) == []
+    assert names(chosen.excluding(rare.name)) == ["noted", "first"]
+
+
+@pytest.mark.parametrize("how", ["including", "excluding", "requiring"])
+def test_a_mode_refuses_names_that_nothing_has_as_the_settings_do(how: str) -> None:
+    for optimizer in (get_optimizer("fast_run"), Optimizer((Noted("noted"),))):
+        change = getattr(Mode("py", optimizer), how)
+        with pytest.raises(ValueError, match="no pass, rule or tag 'fuson'; did you mean 'fusion'"):
+            change("inplace:fuson")
+        with pytest.raises(TypeError, match="names and tags, not by 3"):
+            change(3)
+        tags = {"including": "included", "excluding": "excluded", "requiring": "required"}
+        for given in (("fusion", "inplace"), ("fusion:inplace",)):
+            assert {"fusion", "inplace"} <= getattr(change(*given).optimizer, tags[how])
+    assert Mode("py", Optimizer((Noted("noted"),))).excluding("noted").optimizer.selected == ()
+
+
+def test_a_rule_that_is_included_by_name_is_applied_by_its_pass() -> None:
+    rule = "log1p(exp(x)) -> softplus(x)"
+    v = T.dvector("v")
+    for base in ("merge", "fast_compile"):
+        fgraph = FunctionGraph([v], [T.log1p(T.exp(v)) + T.log(1 + v)])
+        get_optimizer(base).including(rule).apply(fgraph)
+        assert sorted(node.op.name for node in fgraph.apply_nodes) == [
+            "add", "add", "log", "softplus",
+        ]  # fmt: skip
+    assert "stabilize" not in names(get_optimizer("merge").including(rule).excluding("stabilize"))
+    assert names(get_optimizer("merge").including("x + 0 -> x")) == ["canonicalize"]
+
+
+def test_what_is_no_pass_or_optimizer_is_refused() -> None:
+    with pytest.raises(TypeError, match="derived from Pass, not 3"):
+        register_pass(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="tags of the pass 'noted' are a frozenset of strings"):
+        register_pass(Noted("noted", "fast_run"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="derived from Pass, not 'canonicalize'"):
+        Optimizer(passes=("canonicalize",))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"or None, not \['canonicalize'\]; single passes"):
+        Mode("c|py", ["canonicalize"])
