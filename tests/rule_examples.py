@@ -138,6 +138,7 @@ EXAMPLES: dict[str, Example] = {
     "full_slice": anywhere(lambda x_n: x_n[:]),
     "slice_to_the_end": anywhere(lambda x_mn: x_mn[0 : x_mn.shape[0], x_mn.shape[1] :]),
     "rounding_of_whole_numbers": Example(lambda x_n: T.floor(T.round(x_n))),
+    "neutral_array": Example(lambda x_m4: x_m4.reshape((-1, x_m4.shape[1] * 1)) + np.zeros(4)),
     "repeat_once": anywhere(lambda x_mn: T.repeat(x_mn, 1, axis=0)),
     "diagonal_of_diagonal": anywhere(lambda x_n: T.diag(T.diag(x_n))),
     "position_of_the_only_element": Example(lambda x_m1: T.argmax(x_m1, axis=1)),
@@ -172,6 +173,7 @@ EXAMPLES: dict[str, Example] = {
     "transposed_batched_product": Example(
         lambda x_bkm, y_bkn: T.batched_dot(x_bkm.dimshuffle(0, 2, 1), y_bkn).dimshuffle(0, 2, 1)
     ),
+    "product_with_zeros": Example(lambda x_mn: T.dot(x_mn, T.zeros((x_mn.shape[1], 2)))),
     "batch_of_one": Example(lambda x_1mk, y_1kn: T.batched_dot(x_1mk, y_1kn)),
     "transposed_product": anywhere(lambda x_km, y_kn: T.dot(x_km.T, y_kn).T),
     # ---- stabilize

@@ -12,7 +12,27 @@ from kroton.graph.basic import Apply, Constant
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.matching import Match, scalar_name, uniform_value
 from kroton.rewriting.parts import parts_of, taken
-from kroton.rewriting.pattern import C, and_, clip, conj, gt, lt, mod, or_, x, xor, y, z
+from kroton.rewriting.pattern import (
+    C,
+    abs,
+    and_,
+    clip,
+    conj,
+    gt,
+    imag,
+    isinf,
+    isnan,
+    lt,
+    mod,
+    or_,
+    real,
+    sgn,
+    sqrt,
+    x,
+    xor,
+    y,
+    z,
+)
 from kroton.rewriting.phases import canonicalize
 from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
 from kroton.tensor.argmax import Argmax, Argmin
@@ -46,8 +66,16 @@ rule(xor(x.discrete, x), 0)
 rule(lt(x.float, x), False, name="x < x -> False, of floats")
 rule(gt(x.float, x), False, name="x > x -> False, of floats")
 
-# ---- the same again
+# ---- what only complex numbers and floats have
 rule(conj(x.real), x)
+rule(real(x.real), x)
+rule(imag(x.real), 0)
+rule(isnan(x.discrete), False)
+rule(isinf(x.discrete), False)
+
+# ---- the same again
+rule(sgn(sgn(x.real)), sgn(x))
+rule(abs(sqrt(x.float)), sqrt(x))
 rule(clip(clip(x, y, z), y, z), clip(x, y, z))
 
 
@@ -66,9 +94,28 @@ _WHOLE = ("floor", "ceil", "trunc", "round_half_to_even", "round_half_away_from_
 
 @canonicalize.rewriter(*_WHOLE, name="rounding_of_whole_numbers")
 def rounding_of_whole_numbers(fgraph: FunctionGraph, node: Apply) -> Any:
-    """What has been rounded is a whole number."""
+    """Integers are whole numbers, and so is what has been rounded."""
     (x,) = node.inputs
-    return x if scalar_name(x) in _WHOLE and x.type == node.outputs[0].type else None
+    whole = x.type.numpy_dtype.kind in "biu" or scalar_name(x) in _WHOLE
+    return x if whole and x.type == node.outputs[0].type else None
+
+
+_NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "true_div": 1}
+
+
+@canonicalize.rewriter(*_NEUTRAL, name="neutral_array", depth=1)
+def neutral_array(fgraph: FunctionGraph, node: Apply) -> Any:
+    """M + zeros(4) is M, checked to have four columns where that is not known."""
+    name, out = node.op.name, node.outputs[0]
+    for v, number in (node.inputs, node.inputs[::-1])[: 2 if name in ("add", "mul") else 1]:
+        if not isinstance(number, Constant) or v.type.dtype != out.type.dtype:
+            continue
+        value = uniform_value(number)
+        if value is None or value.dtype.kind == "b" or value != _NEUTRAL[name]:
+            continue
+        if v.type.broadcastable == out.type.broadcastable:
+            return T.specify_shape(v, out.type.shape)
+    return None
 
 
 @canonicalize.rewriter(Repeat, name="repeat_once", depth=1)

@@ -8,9 +8,11 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import same_extent
 from kroton.rewriting.emptiness import unspoilt
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize, specialize
+from kroton.rewriting.shape import extent
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.products import BatchedDot, Dot
@@ -141,6 +143,19 @@ def scaled_transposition(fgraph: FunctionGraph, node: Apply) -> Any:
     if not all(_is_product(fgraph, reader) for reader, _ in fgraph.variables[operand]):
         return None
     return found.applied(node.op(found.x))
+
+
+@canonicalize.rewriter(Dot, name="product_with_zeros", depth=1)
+def product_with_zeros(fgraph: FunctionGraph, node: Apply) -> Any:
+    """dot(x, 0) is 0, where it is known that the extents fit."""
+    x, y = node.inputs
+    if uniform_value(x) != 0 and uniform_value(y) != 0:
+        return None
+    if not same_extent(fgraph, x, x.type.ndim - 1, y, 0):
+        return None
+    kept = [extent(fgraph, x, d) for d in range(x.type.ndim - 1)]
+    kept += [extent(fgraph, y, d) for d in range(1, y.type.ndim)]
+    return T.alloc(T.constant(0, dtype=node.outputs[0].type.dtype), *kept)
 
 
 def _swaps(op: DimShuffle) -> bool:

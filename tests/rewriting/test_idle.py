@@ -61,6 +61,21 @@ def ops(output: Any) -> list[str]:
         (lambda: T.clip(T.clip(x, 0, 2), 0, 1), ["Elemwise{clip}"]),
         (lambda: T.floor(T.ceil(x)), ["Elemwise{ceil}"]),
         (lambda: T.conj(x), []),
+        (lambda: T.real(x) + T.real(s), ["Elemwise{add}"]),
+        (lambda: T.real(k), []),
+        (lambda: T.imag(x), ["Alloc"]),
+        (lambda: T.isnan(k), ["Alloc"]),
+        (lambda: T.isinf(b), ["Alloc"]),
+        (lambda: T.floor(k), []),
+        (lambda: T.trunc(T.ceil(T.round(b))), []),
+        (lambda: T.sgn(T.sgn(x)), ["Elemwise{sgn}"]),
+        (lambda: abs(T.sqrt(x)), ["Elemwise{sqrt}"]),
+        (lambda: m + np.zeros(4), ["SpecifyShape{?,4}"]),
+        (lambda: np.ones((1, 4)) * m / np.ones(4) - np.zeros(4), ["SpecifyShape{?,4}"]),
+        (lambda: x + np.zeros((3, 1)), ["Alloc"]),
+        (lambda: T.dot(m, T.zeros((m.shape[1], 2))), ["Alloc"]),
+        # The extents may not fit.
+        (lambda: T.dot(m, np.zeros((4, 2))), ["Dot22"]),
         (lambda: T.repeat(x, 1), []),
         (lambda: T.diag(T.diag(x)), []),
         (lambda: T.diag(T.diag(x), 1), ["AllocDiag{0, 0, 1}", "ExtractDiag{1, 0, 1}"]),
@@ -111,6 +126,18 @@ def test_bounds_within_bounds_are_the_same_for_every_number(outer: tuple[int, in
         out = T.clip(T.clip(x, low, high), *outer)
         found = kroton.function([x], out, mode="FAST_RUN")(values)
         assert np.array_equal(found, np.clip(np.clip(values, low, high), *outer), equal_nan=True)
+
+
+def test_adding_nothing_still_checks_extents_and_keeps_the_type() -> None:
+    for build in (lambda v: v + np.zeros(4), lambda v: v / np.ones((2, 4))):
+        f = kroton.function([m], build(m))
+        value = np.arange(8.0).reshape(2, 4)
+        assert np.array_equal(f(value), value)
+        for wrong in ((2, 3), (2, 1)):
+            with pytest.raises(ValueError):
+                f(np.ones(wrong))
+    f = kroton.function([k], k / np.ones(2, "int64"))
+    assert f([1, 2]).dtype == "float64"
 
 
 def test_writing_twice_still_checks_what_was_written_first() -> None:
