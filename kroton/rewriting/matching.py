@@ -12,20 +12,11 @@ from kroton import scalar
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.pattern import C, Call, F, Free, Name, Term, elemwise_of, left_over, written
+from kroton.rewriting.terms import Env, Goal, flat_step, node_of, pick_step, rest_step
 from kroton.tensor.constant import NotScalarConstantError, constant, get_scalar_constant_value
 from kroton.tensor.elemwise import Elemwise
 
-Env = list[Any]
-Goal = Callable[[Env], bool]
 Builder = Callable[[Env], Any]
-
-_NARY_LIMIT = 32
-"""Sums of more terms are not searched by `nary`, so that matching stays cheap."""
-
-_NARY_TRIES = 2000
-"""How many times an `nary` term asks whether a term of a sum is one of its own, before it says no:
-patterns of many terms that fit in many ways, but not together, would ask without end."""
-
 
 # ---- what a match knows ------------------------------------------------------------------
 
@@ -236,6 +227,8 @@ class _Compiler:
         self.kinds: dict[str, str] = {}
         self.inner: list[int] = []
         self.size = 2
+        self.tries: int | None = None
+        """The place for how many more times terms may be picked, by all `nary` terms."""
 
     def kinds_of(self, term: Any) -> None:
         """Collect the dtype constraints, which hold for all places of a variable."""
@@ -291,15 +284,17 @@ class _Compiler:
         """An `nary` term: each of its terms picks one that is free yet, and is looked at at once,
         so that what does not fit is not combined with the others."""
         rest = left_over(term)
-        terms, taken, tries = self.slot(), self.slot(), self.slot()
+        if self.tries is None:
+            self.tries = self.slot()
+        terms, taken, tries = self.slot(), self.slot(), self.tries
         picking = [arg for k, arg in enumerate(term.args) if k != rest]
-        steps.append(_flat_step(term, slot, terms, taken, tries, len(picking), rest is not None))
+        steps.append(flat_step(term, slot, terms, taken, tries, len(picking), rest is not None))
         for arg, child in _decisive_first(picking, [self.slot() for _ in picking]):
-            steps.append(_pick_step(child, terms, taken, tries))
+            steps.append(pick_step(child, terms, taken, tries))
             self._plan(arg, child, steps)
         if rest is not None:
             child = self.slot()
-            steps.append(_rest_step(term, slot, child, terms, taken))
+            steps.append(rest_step(term, slot, child, terms, taken))
             self._plan(term.args[rest], child, steps)
 
     def _field_step(self, name: str, value: Any, slot: int) -> Any:
@@ -353,31 +348,8 @@ def _succeed(env: Env) -> bool:
     return True
 
 
-def _node_of(head: type | str) -> Callable[[Variable], Apply | None]:
-    """A function from a Variable to its Apply if that is of `head`."""
-    if isinstance(head, str):
-        if head not in scalar.ops:
-            raise ValueError(f"there is no scalar operation named {head!r}")
-        operation = scalar.ops[head]
-
-        def elementwise(var: Variable) -> Apply | None:
-            node = var.owner
-            if node is not None and type(node.op) is Elemwise and node.op.scalar_op is operation:
-                return node
-            return None
-
-        return elementwise
-    kind = head
-
-    def typed(var: Variable) -> Apply | None:
-        node = var.owner
-        return node if node is not None and isinstance(node.op, kind) else None
-
-    return typed
-
-
 def _call_step(term: Call, slot: int, children: list[int]) -> Any:
-    node_of = _node_of(term.head)
+    made_by = node_of(term.head)
     count = len(children)
     commutative = (
         isinstance(term.head, str)
@@ -394,7 +366,7 @@ def _call_step(term: Call, slot: int, children: list[int]) -> Any:
             (only,) = children
 
             def unary(env: Env) -> bool:
-                node = node_of(env[slot])
+                node = made_by(env[slot])
                 if node is None or len(node.inputs) != 1:
                     return False
                 env[only] = node.inputs[0]
@@ -405,7 +377,7 @@ def _call_step(term: Call, slot: int, children: list[int]) -> Any:
             left, right = children
 
             def binary(env: Env) -> bool:
-                node = node_of(env[slot])
+                node = made_by(env[slot])
                 if node is None:
                     return False
                 a, b = node.inputs
@@ -418,7 +390,7 @@ def _call_step(term: Call, slot: int, children: list[int]) -> Any:
             return binary
 
         def general(env: Env) -> bool:
-            node = node_of(env[slot])
+            node = made_by(env[slot])
             if node is None or len(node.inputs) != count:
                 return False
             for child, var in zip(children, node.inputs):
@@ -426,94 +398,6 @@ def _call_step(term: Call, slot: int, children: list[int]) -> Any:
             return then(env)
 
         return general
-
-    return step
-
-
-def flat_terms(fgraph: FunctionGraph, var: Variable, head: str) -> list[Variable]:
-    """The terms of the sum (or product) `var`, through nested ones that nobody else uses.
-
-    In the order in which they are written. Only for the same dtype throughout, which
-    Elemwise guarantees for `add` and `mul`.
-    """
-    node_of = _node_of(head)
-    terms: list[Variable] = []
-    stack = [var]
-    while stack:
-        current = stack.pop()
-        node = node_of(current)
-        if node is None or (current is not var and len(fgraph.variables.get(current, ())) > 1):
-            terms.append(current)
-        else:
-            stack.extend(reversed(node.inputs))
-        if len(terms) + len(stack) > _NARY_LIMIT:
-            return []
-    return terms
-
-
-def _flat_step(
-    term: Call, slot: int, terms: int, taken: int, tries: int, count: int, more: bool
-) -> Any:
-    """Spread a sum into its terms: `count` of them, or at least as many if there may be `more`."""
-    head = str(term.head)
-    node_of = _node_of(head)
-
-    def step(then: Goal) -> Goal:
-        def goal(env: Env) -> bool:
-            if node_of(env[slot]) is None:
-                return False
-            found = flat_terms(env[1], env[slot], head)
-            if len(found) < count or (len(found) > count and not more):
-                return False
-            env[terms], env[taken], env[tries] = found, 0, _NARY_TRIES
-            return then(env)
-
-        return goal
-
-    return step
-
-
-def _pick_step(child: int, terms: int, taken: int, tries: int) -> Any:
-    """Choose one of the terms that are free yet, trying each in turn."""
-
-    def step(then: Goal) -> Goal:
-        def goal(env: Env) -> bool:
-            before = env[taken]
-            for k, var in enumerate(env[terms]):
-                if before >> k & 1:
-                    continue
-                if not env[tries]:
-                    return False
-                env[tries] -= 1
-                env[child], env[taken] = var, before | 1 << k
-                if then(env):
-                    return True
-            env[taken] = before
-            return False
-
-        return goal
-
-    return step
-
-
-def _rest_step(term: Call, slot: int, rest: int, terms: int, taken: int) -> Any:
-    """Put together the terms that were not chosen, once the others have been found."""
-    op = elemwise_of(str(term.head))
-    neutral = scalar.ops[str(term.head)].identity
-
-    def step(then: Goal) -> Goal:
-        def goal(env: Env) -> bool:
-            chosen = env[taken]
-            left = [var for k, var in enumerate(env[terms]) if not chosen >> k & 1]
-            if left:
-                env[rest] = reduce(op, left)
-            elif neutral is None:
-                return False
-            else:  # the -1 of `and_` is True among booleans
-                env[rest] = constant(np.array(neutral).astype(env[slot].type.dtype))
-            return then(env)
-
-        return goal
 
     return step
 
