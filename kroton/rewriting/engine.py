@@ -187,7 +187,7 @@ class Phase:
 
     def rewriter(
         self, *heads: Head, name: str | None = None, tags: str | Iterable[str] | None = None,
-        depth: int = 2, stretches: bool = False,
+        depth: int = 2, stretches: bool = False, needs: Iterable[str] = (),
     ) -> Callable[[Transform], Transform]:  # fmt: skip
         """Register a function `f(fgraph, node)` as a rule that starts from `heads`.
 
@@ -196,7 +196,9 @@ class Phase:
         must not depend on what they replace. `depth` says how far it looks towards the inputs,
         so that it is tried again when something changes there. A replacement of another dtype
         or number of dimensions is an error of the rule; `stretches` lets it leave out dimensions
-        of an Elemwise's result along which all elements are the same.
+        of an Elemwise's result along which all elements are the same. `needs` are names of scalar
+        operations that must be among those that make the inputs, or `matching.CONSTANT`: it is
+        not called for other Applys.
 
         Raises
         ------
@@ -214,7 +216,12 @@ class Phase:
         def register(transform: Transform) -> Transform:
             chosen = self.tags if tags is None else _as_tags(tags)
             label = name or str(getattr(transform, "__name__", "rewriter"))
-            self.add(Rule(label, heads, transform, chosen, depth, self.name, stretches=stretches))
+            self.add(
+                Rule(
+                    label, heads, transform, chosen, depth, self.name, frozenset(needs),
+                    stretches=stretches,
+                )
+            )  # fmt: skip
             return transform
 
         return register

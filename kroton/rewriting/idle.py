@@ -10,7 +10,7 @@ import kroton.tensor
 from kroton import scalar
 from kroton.graph.basic import Apply, Constant
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.matching import Match, scalar_name, uniform_value
+from kroton.rewriting.matching import CONSTANT, Match, scalar_name, uniform_value
 from kroton.rewriting.parts import parts_of, taken
 from kroton.rewriting.pattern import (
     C,
@@ -103,7 +103,7 @@ def rounding_of_whole_numbers(fgraph: FunctionGraph, node: Apply) -> Any:
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "true_div": 1}
 
 
-@canonicalize.rewriter(*_NEUTRAL, name="neutral_array", depth=1)
+@canonicalize.rewriter(*_NEUTRAL, name="neutral_array", depth=1, needs=[CONSTANT])
 def neutral_array(fgraph: FunctionGraph, node: Apply) -> Any:
     """M + zeros(4) is M, checked to have four columns where that is not known."""
     name, out = node.op.name, node.outputs[0]
