@@ -69,12 +69,10 @@ static inline double psi_f64(double x)
     if (x == 0.0)
         return copysign(INFINITY, -x);
     if (x < 0.0) {
-        double fraction = x - floor(x);
+        double fraction = x - rint(x); /* exact; cot has period 1 in x */
         if (fraction == 0.0 || x == -INFINITY)
             return NAN;
-        if (fraction > 0.5)
-            fraction -= 1.0; /* cot has period 1 in x */
-        if (fraction != 0.5)
+        if (fabs(fraction) != 0.5)
             result = -pi / tan(pi * fraction);
         x = 1.0 - x;
     }
@@ -106,11 +104,9 @@ static inline double tri_gamma_f64(double x)
     if (x == INFINITY)
         return 0.0;
     if (x <= 0.0) {
-        double fraction = x - floor(x);
+        double fraction = x - rint(x); /* exact */
         if (fraction == 0.0 || x == -INFINITY)
             return INFINITY;
-        if (fraction > 0.5)
-            fraction -= 1.0;
         double s = pi / sin(pi * fraction);
         result = s * s;
         sign = -1.0;

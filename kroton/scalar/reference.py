@@ -23,11 +23,36 @@ def special(name: str) -> Any:
     return function
 
 
-def tri_gamma(x: Any) -> Any:
-    """The second derivative of log(gamma(x))."""
+def psi(x: Any) -> Any:
+    """The derivative of log(gamma(x)); NaN at the poles below 0.
+
+    SciPy's loses digits beside them, where x is reflected first: Abramowitz and Stegun 6.3.7.
+    """
     import scipy.special
 
-    return scipy.special.polygamma(1, x).astype(np.asarray(x).dtype)
+    dtype = np.asarray(x).dtype
+    x = np.asarray(x, np.float64)
+    value = scipy.special.psi(np.where(x < 0, 1 - x, x))
+    beside = x - np.rint(x)
+    cotangent = np.where(np.abs(beside) == 0.5, 0, np.pi / np.tan(np.pi * beside))
+    reflected = np.where((beside == 0) | np.isinf(x), np.nan, value - cotangent)
+    return np.where(x < 0, reflected, value).astype(dtype)
+
+
+def tri_gamma(x: Any) -> Any:
+    """The second derivative of log(gamma(x)); infinite at the poles.
+
+    SciPy's takes a time in proportion to -x for negative x, which are reflected first: Abramowitz
+    and Stegun 6.4.7.
+    """
+    import scipy.special
+
+    dtype = np.asarray(x).dtype
+    x = np.asarray(x, np.float64)
+    value = scipy.special.polygamma(1, np.where(x < 0, 1 - x, x))
+    sine = np.sin(np.pi * (x - np.rint(x)))
+    reflected = np.where(sine == 0, np.inf, np.square(np.pi / sine) - value)
+    return np.where(x < 0, np.where(np.isinf(x), np.inf, reflected), value).astype(dtype)
 
 
 def identity(x: Any) -> Any:

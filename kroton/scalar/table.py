@@ -246,7 +246,7 @@ erf = _real_analysis("erf", reference.special("erf"))
 erfc = _real_analysis("erfc", reference.special("erfc"))
 gamma = _real_analysis("gamma", reference.special("gamma"))
 gammaln = _real_analysis("gammaln", reference.special("gammaln"))
-psi = _real_analysis("psi", reference.special("psi"))
+psi = _real_analysis("psi", reference.psi)
 tri_gamma = _real_analysis("tri_gamma", reference.tri_gamma)
 
 # Complex numbers.
