@@ -203,3 +203,54 @@ def lift_dimshuffle(fgraph: FunctionGraph, node: Apply) -> Any:
     lifted = owner.op(*moved)
     # Where no operand has the first dimension it has to be put in front of the result.
     return lifted if lifted.type.ndim == len(order) else None
+
+
+@canonicalize.rewriter(DimShuffle, name="transposed_back", depth=2)
+def transposed_back(fgraph: FunctionGraph, node: Apply) -> Any:
+    """f(x.T, v).T is f(x, v.T), where v is smaller and nothing else uses f(x.T, v)."""
+    (inner,) = node.inputs
+    owner = inner.owner
+    if owner is None or type(owner.op) is not Elemwise or len(fgraph.variables[inner]) > 1:
+        return None
+    order, ndim = node.op.new_order, inner.type.ndim
+    if owner.op.inplace_pattern or len(owner.outputs) != 1 or sorted(map(str, order)) != [
+        str(d) for d in range(ndim)
+    ]:  # fmt: skip
+        return None
+    back = tuple(order.index(d) for d in range(ndim))
+    found = [_permutation(v) == back for v in owner.inputs]
+    if not any(found) or not all(
+        same or v.type.ndim < ndim or v.type.broadcastable != inner.type.broadcastable
+        for same, v in zip(found, owner.inputs)
+    ):
+        return None
+    moved = []
+    for v in owner.inputs:
+        missing = ndim - v.type.ndim
+        pattern = ["x" if e < missing else e - missing for e in order]
+        while pattern and pattern[0] == "x":
+            pattern.pop(0)
+        moved.append(T.dimshuffle(v, pattern) if v.type.ndim else v)
+    return owner.op(*moved)
+
+
+@canonicalize.rewriter(Elemwise, name="transposed_together", depth=2)
+def transposed_together(fgraph: FunctionGraph, node: Apply) -> Any:
+    """f(x.T, y.T) is f(x, y).T."""
+    op = node.op
+    if op.inplace_pattern or len(node.outputs) != 1:
+        return None
+    orders = [_permutation(v) for v in node.inputs if v.type.ndim]
+    if len(orders) < 2 or len(set(orders)) != 1 or orders[0] is None:
+        return None
+    order = orders[0]
+    return T.dimshuffle(op(*[v.owner.inputs[0] if v.type.ndim else v for v in node.inputs]), order)
+
+
+def _permutation(v: Variable) -> tuple[int, ...] | None:
+    """The order in which `v` has all the dimensions of another Variable; None if in theirs."""
+    node = v.owner
+    if node is None or type(node.op) is not DimShuffle or "x" in node.op.new_order:
+        return None
+    order = node.op.new_order
+    return order if len(order) == node.inputs[0].type.ndim else None

@@ -14,6 +14,7 @@ from kroton.graph.fg import FunctionGraph
 from kroton.graph.traversal import ancestors
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import stabilize
+from kroton.rewriting.softmax import scores_of
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.nnet.crossentropy import (
     CrossentropyCategorical1Hot,
@@ -21,27 +22,15 @@ from kroton.tensor.nnet.crossentropy import (
     CrossentropySoftmax1HotGrad,
     CrossentropySoftmaxArgmax1Hot,
 )
-from kroton.tensor.nnet.softmax import LogSoftmax, Softmax, SoftmaxGrad
+from kroton.tensor.nnet.softmax import LogSoftmax, SoftmaxGrad
 from kroton.tensor.subtensor import BaseIncSubtensor
-
-
-def _scores_of(sm: Variable) -> tuple[Variable, int | None] | None:
-    """x and the axis, if `sm` is softmax(x)."""
-    node = sm.owner
-    if node is None:
-        return None
-    if type(node.op) is Softmax:
-        return node.inputs[0], node.op.axis
-    if type(node.op) is CrossentropySoftmaxArgmax1Hot and sm.index == 1:
-        return node.inputs[0], 1
-    return None
 
 
 @stabilize.rewriter(CrossentropyCategorical1Hot, name="crossentropy_of_softmax")
 def crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     """-log(softmax(x)[i, y[i]]) and softmax(x) come from one fused Apply."""
     sm, y = node.inputs
-    found = _scores_of(sm)
+    found = scores_of(sm)
     if found is None or found[1] != 1:
         return None
     x, _ = found
@@ -67,7 +56,7 @@ def grad_of_crossentropy_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
 @stabilize.rewriter("log", name="log_of_fused_softmax")
 def log_of_fused_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     """The logarithm of a softmax that came with a crossentropy."""
-    found = _scores_of(node.inputs[0])
+    found = scores_of(node.inputs[0])
     return None if found is None else LogSoftmax(found[1])(found[0])
 
 

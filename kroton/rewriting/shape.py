@@ -11,6 +11,7 @@ import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph, InconsistencyError
 from kroton.graph.op import ShapeError
+from kroton.graph.traversal import equal_computations
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
 from kroton.tensor.advanced_subtensor import (
@@ -142,8 +143,13 @@ def _towards_inputs(x: Variable, d: int) -> tuple[Variable, int] | int | None:
         return node.inputs[0], d
     if kind is Alloc:
         return place_of_extent(node.inputs[1 + d])
-    if kind is AdvancedSubtensor1 and d == 0:
-        return node.inputs[1], 0
+    if kind is ARange:
+        start, stop, step = node.inputs
+        if uniform_value(start) == 0 and uniform_value(step) == 1:
+            return place_of_extent(stop) if not isinstance(stop, Constant) else None
+        return None
+    if kind is AdvancedSubtensor1:
+        return (node.inputs[0], d) if d else (node.inputs[1], 0)
     if kind is AdvancedSubtensor and d == 0 and len(node.inputs) == 3:
         return _rows_and_columns(node)
     return None
@@ -254,7 +260,11 @@ def useless_check_of_shape(fgraph: FunctionGraph, node: Apply) -> Any:
         place = place_of_extent(e)
         if isinstance(place, tuple):
             place = source_of_extent(fgraph, *place)
-        if place is None or place != source_of_extent(fgraph, x, d):
+        if place is not None and place == source_of_extent(fgraph, x, d):
+            continue
+        # Extents of what an index takes depend on several others.
+        known = extent(fgraph, x, d)
+        if not isinstance(known, Variable) or not equal_computations([known], [e]):
             asked.append((d, e))
     if len(asked) == len(extents):
         return None

@@ -18,6 +18,7 @@ from kroton.rewriting.phases import canonicalize, stabilize
 from kroton.rewriting.shape import extent
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
+from kroton.tensor.nnet.crossentropy import CrossentropySoftmaxArgmax1Hot
 from kroton.tensor.nnet.softmax import Softmax, SoftmaxGrad
 from kroton.tensor.products import Dot
 from kroton.tensor.reduction import CAReduce, with_axes
@@ -194,15 +195,28 @@ def logsoftmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     return T.nnet.logsoftmax(x, axis) if single else None
 
 
+def scores_of(sm: Variable) -> tuple[Variable, int | None] | None:
+    """x and the axis, if `sm` is softmax(x)."""
+    node = sm.owner
+    if node is None:
+        return None
+    if type(node.op) is Softmax:
+        return node.inputs[0], node.op.axis
+    if type(node.op) is CrossentropySoftmaxArgmax1Hot and sm.index == 1:
+        return node.inputs[0], 1
+    return None
+
+
 @stabilize.rewriter("sub", name="softmax_gradient_by_hand", depth=5)
 def softmax_gradient_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
-    """g sm - sum(g sm) sm, with sm a softmax: its gradient"""
+    """g sm - sum(g sm) sm, with sm a softmax (perhaps with a crossentropy): its gradient"""
     product, subtracted = node.inputs
     first, second = _owner(product, "mul"), _owner(subtracted, "mul")
     if first is None or second is None:
         return None
     for total, sm in (second.inputs, second.inputs[::-1]):
-        if sm not in first.inputs or sm.owner is None or type(sm.owner.op) is not Softmax:
+        scores = scores_of(sm)
+        if sm not in first.inputs or scores is None:
             continue
         g = first.inputs[1 - first.inputs.index(sm)]
         spread = _undo_keepdims(total, sm.type.ndim)
@@ -216,9 +230,9 @@ def softmax_gradient_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
             and reduction.op.scalar_op == scalar.add
             and _is_product(reduction.inputs[0], g, sm)
             and reduction.op.axis == axes
-            and _softmax_axis(sm, axes) == (True, sm.owner.op.axis)
+            and _softmax_axis(sm, axes) == (True, scores[1])
         ):
-            return SoftmaxGrad(sm.owner.op.axis)(g, sm)
+            return SoftmaxGrad(scores[1])(g, sm)
     return None
 
 

@@ -290,6 +290,28 @@ def test_dimensions_are_added_before_an_elementwise_operation() -> None:
 
 
 @pytest.mark.parametrize(
+    ("expression", "transposed"),
+    [
+        (lambda: (m.T * w[:2]).T, 1),
+        (lambda: (m.T - m.sum(axis=1)).T, 1),
+        (lambda: (T.exp(m).T * T.sin(m).T).sum(axis=0), 0),
+        (lambda: T.dot(m.T * T.sin(m).T, m), 1),
+        (lambda: (m.T * T.constant(np.arange(6.0).reshape(3, 2))).T, 2),
+    ],
+)
+def test_transpositions_meet_where_they_go_away(expression: Any, transposed: int) -> None:
+    fgraph = same([m, w], [expression()], M, W)
+    assert sum("DimShuffle" in name for name in ops(fgraph)) == transposed
+
+
+def test_a_check_that_an_index_fits_goes_where_the_index_says_so() -> None:
+    k = T.lvector("k")
+    taken = m[T.arange(m.shape[0]), k]
+    fgraph = optimized([m, k], [grad(T.log(taken).sum(), m)])
+    assert "AssertShape{0}" not in ops(fgraph)
+
+
+@pytest.mark.parametrize(
     "expression",
     [
         lambda: T.neq(T.neq(v.astype("int64"), v.astype("int64")), w),

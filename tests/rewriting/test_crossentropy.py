@@ -132,3 +132,62 @@ def test_a_scalar_gradient_that_reaches_every_row_is_stretched():
     v, classes = example()
     f = kroton.function([x, y], g)
     assert f(v, classes).shape == v.shape
+
+
+def naive(x):
+    return T.exp(x) / T.exp(x).sum(axis=1, keepdims=True)
+
+
+PROBABILITIES = {
+    "softmax": T.nnet.softmax,
+    "naive": naive,
+    "transposed": lambda x: (T.exp(x).T / T.exp(x).sum(axis=1)).T,
+    "shifted": lambda x: naive(x - x.max(axis=1, keepdims=True)),
+}
+FAR = np.array([[1000.0, -1000.0, 0.0], [-1000.0, 1000.0, 3.0]])
+
+
+@pytest.mark.parametrize("spelling", PROBABILITIES)
+@pytest.mark.parametrize("counted", ["classes", "scores", "probabilities"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_likelihood_indexed_inside_the_logarithm_is_stable(spelling, counted, beside):
+    x, y = T.dmatrix("x"), T.lvector("y")
+    p = PROBABILITIES[spelling](x)
+    rows = T.arange({"classes": y, "scores": x, "probabilities": p}[counted].shape[0])
+    cost = -T.log(p[rows, y]).mean()
+    outputs = [kroton.grad(cost, x), cost] if beside else [kroton.grad(cost, x)]
+    f = kroton.function([x, y], outputs)
+    assert op_types(f).count(CrossentropySoftmax1HotGrad) == 1
+    assert len(op_types(f)) <= 7
+    gradient, *value = f(FAR, [1, 0])
+    np.testing.assert_array_equal(gradient, [[0.5, -0.5, 0.0], [-0.5, 0.5, 0.0]])
+    assert value == [2000.0] * beside
+    v, classes = example()
+    plain = kroton.function([x, y], outputs, mode=PLAIN)
+    for a, b in zip(f(v, classes), plain(v, classes)):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("spelling", PROBABILITIES)
+@pytest.mark.parametrize(
+    "index",
+    [
+        lambda v, k: v[:, 1],
+        lambda v, k: v[1],
+        lambda v, k: v[0, 1],
+        lambda v, k: v[:, 1:],
+        lambda v, k: v[k],
+        lambda v, k: v[:, k],
+    ],
+)
+def test_the_gradient_of_a_logarithm_of_indexed_probabilities_has_no_quotient(spelling, index):
+    x, k = T.dmatrix("x"), T.lvector("k")
+
+    def gradient(logarithm):
+        g = kroton.grad(logarithm.sum(), x)
+        return kroton.function([x, k], g, on_unused_input="ignore")
+
+    after = gradient(index(T.nnet.logsoftmax(x, axis=1), k))
+    inside = gradient(T.log(index(PROBABILITIES[spelling](x), k)))
+    for scores in (FAR, -FAR, FAR / 1000):
+        np.testing.assert_allclose(inside(scores, [1, 0]), after(scores, [1, 0]), atol=1e-15)
