@@ -194,6 +194,8 @@ EXAMPLES: dict[str, Example] = {
         lambda x_mn, y_mn: T.grad((T.log(T.nnet.softmax(x_mn)) * y_mn).sum(), x_mn)
     ),
     "softmax_grad_of_sum": Example(lambda x_mn, c_m: T.grad(_penalized(x_mn, c_m), x_mn)),
+    "transposed_back": Example(lambda x_mn, y_m: (x_mn.T * y_m).T),
+    "transposed_together": Example(lambda x_mn, y_mn: x_mn.T * y_mn.T),
     "grad_of_log_of_indexed_softmax": Example(
         lambda x_mn, c_m: T.grad(T.log(_chosen(T.nnet.softmax(x_mn), c_m)).sum(), x_mn)
     ),
@@ -207,6 +209,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "function_less_constant": Example(lambda x_n, y_n: 2 * T.exp(x_n) + y_n - 2),
     "x * log(x) -> 0 at 0": Example(lambda p_n: p_n * T.log(p_n)),
+    "dot(x, log(x)) -> 0 at 0": Example(lambda p_n: T.dot(p_n, T.log(p_n))),
     "log(1 - exp(x))": Example(lambda p_n: T.log(1 - T.exp(-p_n))),
     "log(erfc(x))": Example(lambda x_n: T.log(T.erfc(x_n))),
     "log_of_product": Example(lambda x_n, p_n: T.log(T.exp(x_n) * p_n * T.sigmoid(x_n))),

@@ -50,6 +50,7 @@ for _table in (
     "likelihood",
     "stabilization",
     "logarithms",
+    "limits",
     "factors",
     "logistic",
     "sums",

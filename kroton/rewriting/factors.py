@@ -418,7 +418,7 @@ def cancel_factors(fgraph: FunctionGraph, node: Apply) -> Any:
     `q * (a + b)` becomes `q * a + q * b` where that has fewer factors because some of q cancel.
     """
     (out,) = node.outputs
-    if out.type.numpy_dtype.kind != "f" or _is_part_of_product(fgraph, out):
+    if out.type.numpy_dtype.kind != "f" or is_part_of_product(fgraph, out):
         return None
     found = factors_of(fgraph, out)
     if found is None:
@@ -459,7 +459,7 @@ def _agreeing(fgraph: FunctionGraph, less: Product, whole: Product, dtype: str) 
     return agreeing(fgraph, less.build(dtype), *gone, without=whole.applys)
 
 
-def _is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
+def is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
     """Whether the only user of `out` is a product that will be looked at as a whole."""
     users = fgraph.variables[out]
     if len(users) != 1:

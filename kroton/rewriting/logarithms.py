@@ -65,30 +65,6 @@ rule(log(x.float ** C("c").float), _log_of_power, name="log(x ** c) -> c * log(x
      when=lambda m: m.value("c") != 0)  # fmt: skip
 
 
-# ---- at 0 ---------------------------------------------------------------------------------
-
-
-@stabilize.rewriter("mul", name="x * log(x) -> 0 at 0")
-def x_log_x(fgraph: FunctionGraph, node: Apply) -> Any:
-    """x * log(x) is 0, its limit, where x is 0."""
-    (out,) = node.outputs
-    for a, b in (node.inputs, node.inputs[::-1]):
-        if scalar_name(b) == "log" and b.owner.inputs[0] is a and a.type.numpy_dtype.kind == "f":
-            users = [client for client, _ in fgraph.variables[out]]
-            if all(_is_guard(user, a) for user in users):
-                return None
-            return a * T.log(T.switch(T.eq(a, 0), T.constant(1, dtype=a.type.dtype), a))
-    return None
-
-
-def _is_guard(user: Any, x: Variable) -> bool:
-    """Whether it is a switch on x being 0."""
-    if user == "output" or scalar_name(user.outputs[0]) != "switch":
-        return False
-    condition = user.inputs[0]
-    return scalar_name(condition) in ("eq", "neq", "gt", "le") and x in condition.owner.inputs
-
-
 # ---- next to 1 -----------------------------------------------------------------------------
 
 
