@@ -213,6 +213,9 @@ EXAMPLES: dict[str, Example] = {
     "log(1 - exp(x))": Example(lambda p_n: T.log(1 - T.exp(-p_n))),
     "log(erfc(x))": Example(lambda x_n: T.log(T.erfc(x_n))),
     "log_of_product": Example(lambda x_n, p_n: T.log(T.exp(x_n) * p_n * T.sigmoid(x_n))),
+    "logarithm_to_a_base": Example(lambda x_n: T.log2(T.exp(x_n).sum())),
+    "log_of_mixture": Example(lambda x_n, y_n: T.log(1 + T.exp(x_n) + T.exp(y_n).sum())),
+    "reshape_of_ones": Example(lambda x_n: x_n.reshape((-1, 1))),
     "log_of_weighted_sum": Example(lambda x_mn, p_n: T.log((p_n * T.exp(x_mn)).sum(axis=1))),
     "log_of_exponentials": Example(lambda x_n, y_n: T.log(2 * T.exp(x_n) + 3 * T.exp(y_n) + 1)),
     "log(softmax(x)[i]) -> logsoftmax(x)[i]": Example(

@@ -51,6 +51,7 @@ for _table in (
     "stabilization",
     "logarithms",
     "limits",
+    "mixtures",
     "factors",
     "logistic",
     "sums",

@@ -15,6 +15,7 @@ from kroton.graph.traversal import ancestors
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import stabilize
 from kroton.rewriting.softmax import scores_of
+from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise
 from kroton.tensor.nnet.crossentropy import (
     CrossentropyCategorical1Hot,
@@ -23,6 +24,7 @@ from kroton.tensor.nnet.crossentropy import (
     CrossentropySoftmaxArgmax1Hot,
 )
 from kroton.tensor.nnet.softmax import LogSoftmax, SoftmaxGrad
+from kroton.tensor.reshape import Reshape
 from kroton.tensor.subtensor import BaseIncSubtensor
 
 
@@ -70,10 +72,16 @@ def _times(var: Variable, sm: Variable) -> Any:
         above, below = node.inputs
         if below is sm:
             return above
+        beside = _beside(below, sm)
+        if beside is not None:
+            return above / beside
         over = _times(above, sm)
         return None if over is None else over / below
     if name == "reciprocal":
-        return T.constant(1, dtype=sm.type.dtype) if node.inputs[0] is sm else None
+        if node.inputs[0] is sm:
+            return T.constant(1, dtype=sm.type.dtype)
+        beside = _beside(node.inputs[0], sm)
+        return None if beside is None else T.reciprocal(beside)
     if name == "neg":
         over = _times(node.inputs[0], sm)
         return None if over is None else -over
@@ -87,16 +95,45 @@ def _times(var: Variable, sm: Variable) -> Any:
     return None
 
 
+def _beside(var: Variable, sm: Variable) -> Any:
+    """What `sm` is multiplied with in `var`, or None."""
+    node = var.owner
+    if node is None or type(node.op) is not Elemwise or node.op.name != "mul":
+        return None
+    return node.inputs[1 - node.inputs.index(sm)] if sm in node.inputs else None
+
+
 @stabilize.rewriter(SoftmaxGrad, name="grad_of_log_of_softmax", depth=5)
 def grad_of_log_of_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     """The gradient through log(sm) and softmax(x) = sm is g - sum(g) sm, without a division."""
     quotient, sm = node.inputs
     g = _times(quotient, sm)
     if g is None:
+        g = _times_moved(fgraph, quotient, sm)
+    if g is None:
         return None
     if g.type.broadcastable != sm.type.broadcastable:
         g = T.fill(sm, g)
     return g - T.sum(g, axis=node.op.axis, keepdims=True) * sm
+
+
+def _times_moved(fgraph: FunctionGraph, var: Variable, sm: Variable) -> Any:
+    """`var * sm`, without the product, if `var` is a quotient by `sm` in another shape or order."""
+    node = var.owner
+    if node is None or type(node.op) not in (DimShuffle, Reshape):
+        return None
+    for client, _ in fgraph.clients(sm):
+        if client == "output" or type(client.op) is not type(node.op):
+            continue
+        if type(node.op) is DimShuffle:
+            there, back = client.op.new_order, node.op.new_order
+            if [e if e == "x" else there[e] for e in back] != list(range(sm.type.ndim)):
+                continue
+        moved = client.outputs[0]
+        g = _times(node.inputs[0], moved)
+        if g is not None:
+            return node.op(T.fill(moved, g), *node.inputs[1:])
+    return None
 
 
 @stabilize.rewriter(SoftmaxGrad, name="softmax_grad_of_sum", depth=6)

@@ -32,9 +32,11 @@ from kroton.rewriting.pattern import (
     x,
 )
 from kroton.rewriting.phases import stabilize
-from kroton.rewriting.softmax import is_sum_of_exp
+from kroton.rewriting.softmax import is_sum_of_exp, weighted_sum
 from kroton.tensor.advanced_subtensor import AdvancedSubtensor, AdvancedSubtensor1
+from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.nnet.softmax import Softmax
+from kroton.tensor.reshape import Reshape
 from kroton.tensor.subtensor import Subtensor
 
 T: Any = kroton.tensor
@@ -194,21 +196,25 @@ def _is_gaussian(v: Variable, z: Variable) -> bool:
 
 @stabilize.rewriter("log", name="log(softmax(x)[i]) -> logsoftmax(x)[i]", depth=3)
 def log_of_indexed_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
-    """Elements of a softmax are indexed after the logarithm, which is made without underflow."""
+    """Elements of a softmax are indexed, and put in another order, after the logarithm.
+
+    That is made without underflow.
+    """
     return _log_of_element(node.inputs[0])
 
 
 def _log_of_element(v: Variable) -> Any:
-    """The logarithm of `v` if that is an element of a softmax; else None."""
-    indexed = v.owner
-    if indexed is None or type(indexed.op) not in (
-        Subtensor, AdvancedSubtensor, AdvancedSubtensor1,
-    ):  # fmt: skip
+    """The logarithm of `v` if that is an element of a softmax, or one in another shape."""
+    moved = v.owner
+    if moved is None or type(moved.op) not in _MOVES:
         return None
-    whole = indexed.inputs[0].owner
+    whole = moved.inputs[0].owner
     if whole is None or type(whole.op) is not Softmax:
         return None
-    return indexed.op(T.nnet.logsoftmax(whole.inputs[0], whole.op.axis), *indexed.inputs[1:])
+    return moved.op(T.nnet.logsoftmax(whole.inputs[0], whole.op.axis), *moved.inputs[1:])
+
+
+_MOVES = (AdvancedSubtensor, AdvancedSubtensor1, DimShuffle, Reshape, Subtensor)
 
 
 # ---- products --------------------------------------------------------------------------------
@@ -267,6 +273,30 @@ def _known_log(v: Any) -> Any:
     if terms is not None and all(t.coefficient > 0 and not t.weights for t in terms):
         return T.log(v)
     return _log_of_element(v)
+
+
+# ---- other bases ------------------------------------------------------------------------------
+
+
+@stabilize.rewriter("log2", "log10", name="logarithm_to_a_base", depth=6)
+def logarithm_to_a_base(fgraph: FunctionGraph, node: Apply) -> Any:
+    """log2 and log10 of what has a stable natural logarithm are multiples of that."""
+    (argument,) = node.inputs
+    if argument.type.numpy_dtype.kind != "f" or not _is_exponential(fgraph, argument):
+        return None
+    per = 1 / number_log(2 if node.op.name == "log2" else 10)
+    return T.log(argument) * T.constant(per, dtype=argument.type.dtype)
+
+
+def _is_exponential(fgraph: FunctionGraph, v: Variable) -> bool:
+    """Whether `v`, or a factor of it, may overflow or underflow where its logarithm does not."""
+    if scalar_name(v) not in _PRODUCTS:
+        inner = v.owner.inputs[0] if v.owner is not None and type(v.owner.op) is DimShuffle else v
+        return _known_log(v) is not None or weighted_sum(inner) is not None
+    product = factors_of(fgraph, v, shared=True)
+    return product is not None and any(
+        _known_log(factor) is not None for factor in [*product.above, *product.below]
+    )
 
 
 # ---- logarithms of sums of exponentials ------------------------------------------------------

@@ -287,6 +287,46 @@ def useless_reshape(fgraph: FunctionGraph, node: Apply) -> Any:
     return None
 
 
+@canonicalize.rewriter(Reshape, name="reshape_of_ones")
+def reshape_of_ones(fgraph: FunctionGraph, node: Apply) -> Any:
+    """A reshape that only adds or drops dimensions of extent 1 is a dimshuffle."""
+    x, shape = node.inputs
+    extents = _entries(shape)
+    kept = [d for d, known in enumerate(x.type.shape) if known != 1]
+    if extents is None or len(extents) == x.type.ndim == len(kept):
+        return None
+    order: list[Any] = []
+    left = list(kept)
+    for e in extents:
+        bound = uniform_value(e)
+        if bound is not None and bound == 1:
+            order.append("x")
+            continue
+        if not left:
+            return None
+        d = left.pop(0)
+        if bound is not None and bound == -1:
+            # Beside an extent of 0 it could be any number, which is an error.
+            if not all(x.type.shape[k] for k in kept if k != d):
+                return None
+        else:
+            place = place_of_extent(e)
+            if isinstance(place, tuple):
+                place = source_of_extent(fgraph, *place)
+            if place is None or place != source_of_extent(fgraph, x, d):
+                return None
+        order.append(d)
+    return None if left else T.dimshuffle(x, order)
+
+
+def _entries(shape: Variable) -> list[Variable] | None:
+    """The elements of a vector, if they are known one by one."""
+    if isinstance(shape, Constant):
+        return [T.constant(e) for e in shape.data]
+    owner = shape.owner
+    return owner.inputs if owner is not None and type(owner.op) is MakeVector else None
+
+
 def _extents_of(shape: Variable, x: Variable) -> bool:
     """Whether the vector is that of the extents of `x`."""
     owner = shape.owner

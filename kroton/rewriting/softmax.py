@@ -34,7 +34,7 @@ def _owner(var: Variable, name: str) -> Apply | None:
     return None
 
 
-def _undo_keepdims(var: Variable, ndim: int) -> tuple[Variable, tuple[int, ...]] | None:
+def undo_keepdims(var: Variable, ndim: int) -> tuple[Variable, tuple[int, ...]] | None:
     """The result of a reduction that `var` spreads over `ndim` dimensions, and over which.
 
     That is the result with the reduced dimensions put back, or, for leading ones, as it is.
@@ -50,7 +50,7 @@ def _undo_keepdims(var: Variable, ndim: int) -> tuple[Variable, tuple[int, ...]]
     return (var, tuple(range(missing))) if missing > 0 else None
 
 
-def _sum_of_exp(total: Variable) -> tuple[Variable, tuple[int, ...]] | None:
+def sum_of_exp(total: Variable) -> tuple[Variable, tuple[int, ...]] | None:
     """x and the axes, if `total` is the sum of exp(x) over them."""
     node = total.owner
     if node is None or type(node.op) is not CAReduce or node.op.scalar_op != scalar.add:
@@ -66,7 +66,7 @@ def is_sum_of_exp(v: Variable) -> bool:
     """Whether `v` is a sum of exponentials, perhaps with the reduced dimensions put back."""
     if v.owner is not None and type(v.owner.op) is DimShuffle:
         v = v.owner.inputs[0]
-    return _sum_of_exp(v) is not None
+    return sum_of_exp(v) is not None
 
 
 def _softmax_axis(x: Variable, axes: tuple[int, ...]) -> tuple[bool, int | None]:
@@ -97,7 +97,7 @@ def scaled_softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
         if found is None:
             continue
         x = found.inputs[0]
-        spread = _undo_keepdims(factor, x.type.ndim)
+        spread = undo_keepdims(factor, x.type.ndim)
         inner, axes = (factor, None) if spread is None else spread
         negated = _owner(inner, "neg")
         if negated is not None:
@@ -107,7 +107,7 @@ def scaled_softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
             continue
         total = quotient.inputs[-1]
         a = quotient.inputs[0] if len(quotient.inputs) == 2 else None
-        if axes is not None and _sum_of_exp(total) is not None:
+        if axes is not None and sum_of_exp(total) is not None:
             if a is not None and a.type.ndim not in (0, inner.type.ndim):
                 continue
             total = with_axes(total, axes)
@@ -124,11 +124,11 @@ def softmax_for(x: Variable, denominator: Variable, order: tuple[Any, ...] | Non
 
     `order`, if given, is that of the dimensions of x in what is divided.
     """
-    spread = _undo_keepdims(denominator, x.type.ndim)
+    spread = undo_keepdims(denominator, x.type.ndim)
     if spread is None:
         return None
     total, axes = spread
-    found = _sum_of_exp(total)
+    found = sum_of_exp(total)
     if found is None:
         return None
     if order is not None and found[0] is x:
@@ -177,18 +177,18 @@ def softmax_of_shifted(fgraph: FunctionGraph, node: Apply) -> Any:
 def logsoftmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     """x - log(sum(exp(x)))"""
     x, subtracted = node.inputs
-    spread = _undo_keepdims(subtracted, x.type.ndim)
+    spread = undo_keepdims(subtracted, x.type.ndim)
     if spread is not None:
         logarithm, axes = spread
         outer = _owner(logarithm, "log")
-        found = None if outer is None else _sum_of_exp(outer.inputs[0])
+        found = None if outer is None else sum_of_exp(outer.inputs[0])
     else:
         outer = _owner(subtracted, "log")
-        spread = None if outer is None else _undo_keepdims(outer.inputs[0], x.type.ndim)
+        spread = None if outer is None else undo_keepdims(outer.inputs[0], x.type.ndim)
         if spread is None:
             return None
         total, axes = spread
-        found = _sum_of_exp(total)
+        found = sum_of_exp(total)
     if found is None or found != (x, axes):
         return None
     single, axis = _softmax_axis(x, axes)
@@ -219,7 +219,7 @@ def softmax_gradient_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
         if sm not in first.inputs or scores is None:
             continue
         g = first.inputs[1 - first.inputs.index(sm)]
-        spread = _undo_keepdims(total, sm.type.ndim)
+        spread = undo_keepdims(total, sm.type.ndim)
         if spread is None or g.type != sm.type:
             continue
         summed, axes = spread
@@ -277,7 +277,7 @@ def log_sum_exp(fgraph: FunctionGraph, node: Apply) -> Any:
     kept = inner.owner is not None and type(inner.owner.op) is DimShuffle
     if kept:
         inner = inner.owner.inputs[0]
-    found = _sum_of_exp(inner)
+    found = sum_of_exp(inner)
     if found is None:
         return None
     x, axes = found
@@ -303,13 +303,18 @@ class WeightedSum:
     added: tuple[int, ...] = ()
     """Which dimensions of the result the largest elements of x do not have."""
 
+    def top(self) -> Any:
+        """The largest x along the axes."""
+        dtype = self.x.type.dtype
+        return CAReduce(scalar.maximum, self.axes, dtype, dtype, neutral=True)(self.x)
+
     def shift(self) -> Any:
         """How far the largest x along the axes are from what can be summed as it is.
 
         0 for ordinary values. Where the largest one has no weight, the others still count.
         """
         dtype = self.x.type.dtype
-        top = CAReduce(scalar.maximum, self.axes, dtype, dtype, neutral=True)(self.x)
+        top = self.top()
         # Infinity less infinity would be no number.
         limit = T.constant(np.finfo(dtype).max, dtype=dtype)
         top = T.clip(top, -limit, limit)
@@ -386,6 +391,10 @@ def log_of_weighted_sum(fgraph: FunctionGraph, node: Apply) -> Any:
     return T.dimshuffle(total, argument.owner.op.new_order) if kept else total
 
 
+SHARES: list[Callable[[Any, Variable, bool], list[Any] | None]] = []
+"""What else finds the factors that stand for exp(z) / total, as `weighted_share` does."""
+
+
 def weighted_share(z: Any, factor: Variable, divides: bool) -> list[Any] | None:
     """The factors that stand for exp(z) / total, where total is a sum of it with weights.
 
@@ -393,7 +402,7 @@ def weighted_share(z: Any, factor: Variable, divides: bool) -> list[Any] | None:
     """
     if not divides and factor.owner is not None and type(factor.owner.op) is Dot:
         return _share_by_product(z, factor.owner)
-    spread = _undo_keepdims(factor, z.type.ndim)
+    spread = undo_keepdims(factor, z.type.ndim)
     inner, axes = (factor, ()) if spread is None else spread
     above = []
     if not divides:
@@ -403,6 +412,10 @@ def weighted_share(z: Any, factor: Variable, divides: bool) -> list[Any] | None:
         *above, inner = quotient.inputs
     found = weighted_sum(inner)
     if found is None or found.x is not z or found.added or found.axes != axes:
+        for share in SHARES:
+            factors = share(z, factor, divides)
+            if factors is not None:
+                return factors
         return None
     m = found.shift()
     total = with_axes(found.build(found.shifted(m)), axes)
