@@ -55,6 +55,7 @@ for _table in (
     "factors",
     "logistic",
     "sums",
+    "moments",
     "complements",
     "increments",
     "idle",

@@ -19,10 +19,9 @@ from kroton.rewriting.factors import factors_of
 from kroton.rewriting.gathering import gathered
 from kroton.rewriting.matching import scalar_name, uniform_value
 from kroton.rewriting.phases import canonicalize, specialize, stabilize
-from kroton.rewriting.shape import extent, place_of_extent, source_of_extent
-from kroton.tensor.dimshuffle import DimShuffle
+from kroton.rewriting.shape import extent
 from kroton.tensor.products import Dot
-from kroton.tensor.reduction import CAReduce, with_axes
+from kroton.tensor.reduction import CAReduce
 
 T: Any = kroton.tensor
 
@@ -314,81 +313,3 @@ def extreme_of_negated(fgraph: FunctionGraph, node: Apply) -> Any:
         return None
     other = scalar.minimum if op.scalar_op == scalar.maximum else scalar.maximum
     return -replace(op, scalar_op=other)(x.owner.inputs[0])
-
-
-# ---- variance ------------------------------------------------------------------------------
-
-
-@stabilize.rewriter("sub", name="variance_by_hand", depth=5)
-def variance_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
-    """mean(x**2) - mean(x)**2 = mean((x - mean(x))**2), of which the digits do not cancel."""
-    squares, square = node.inputs
-    if node.outputs[0].type.numpy_dtype.kind != "f" or scalar_name(square) not in ("sqr", "pow"):
-        return None
-    mean = _square_root(square)
-    if mean is None or scalar_name(mean) != "true_div" or scalar_name(squares) != "true_div":
-        return None
-    (total, count), (total_of_squares, count_too) = mean.owner.inputs, squares.owner.inputs
-    sums = [v.owner for v in (total, total_of_squares)]
-    if any(s is None or type(s.op) is not CAReduce for s in sums) or sums[0].op != sums[1].op:
-        return None
-    op = sums[0].op
-    x = sums[0].inputs[0]
-    if op.scalar_op != scalar.add or _square_root(sums[1].inputs[0]) is not x:
-        return None
-    if count is not count_too or not _is_count(fgraph, count, x, op.axis):
-        return None
-    return op(T.sqr(x - with_axes(mean, op.axis))) / count
-
-
-def _square_root(v: Any) -> Any:
-    """x, if `v` is the square of x."""
-    name = scalar_name(v)
-    if name == "sqr":
-        return v.owner.inputs[0]
-    if name == "mul" and v.owner.inputs[0] is v.owner.inputs[1]:
-        return v.owner.inputs[0]
-    if name == "pow":
-        x, exponent = v.owner.inputs
-        value = uniform_value(exponent)
-        return x if value is not None and value == 2 else None
-    return None
-
-
-def _is_count(fgraph: FunctionGraph, count: Variable, x: Variable, axes: tuple[int, ...]) -> bool:
-    """Whether `count` is the number of elements that are summed."""
-    factors: list[Any] = []
-    stack: list[Any] = [count]
-    while stack:
-        v = stack.pop()
-        if scalar_name(v).startswith("cast") or (
-            v.owner is not None and type(v.owner.op) is DimShuffle
-        ):
-            stack.append(v.owner.inputs[0])
-        elif scalar_name(v) == "mul":
-            stack.extend(v.owner.inputs)
-        elif uniform_value(v) is not None:
-            factors.append(int(uniform_value(v)))
-        else:
-            place = place_of_extent(v)
-            if not isinstance(place, tuple):
-                return False
-            factors.append(source_of_extent(fgraph, *place))
-    known = 1
-    wanted = []
-    for d in axes:
-        found = source_of_extent(fgraph, x, d)
-        if isinstance(found, int):
-            known *= found
-        else:
-            wanted.append(found)
-    for f in factors:
-        if isinstance(f, int):
-            if known % f:
-                return False
-            known //= f
-        elif f in wanted:
-            wanted.remove(f)
-        else:
-            return False
-    return known == 1 and not wanted
