@@ -50,6 +50,7 @@ for _table in (
     "likelihood",
     "stabilization",
     "logarithms",
+    "logproducts",
     "limits",
     "mixtures",
     "factors",

@@ -13,6 +13,7 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.factors import factors_of, reduced
 from kroton.rewriting.matching import instantiate, scalar_name, uniform_value
 from kroton.rewriting.pattern import (
     Call,
@@ -154,3 +155,72 @@ def _with_terms(value: Any, coefficient: Any, rest: Sum, dtype: str) -> Any:
     for number in rest.numbers:
         total = total + T.constant(number, dtype=dtype)
     return total
+
+
+@stabilize.rewriter("add", "sub", name="p + p * tanh(x) -> 2 * p * sigmoid(2 * x)", depth=5)
+def product_and_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
+    """p + p tanh(x), and p - p tanh(x), as gradients of quotients of exponentials have them.
+
+    They cancel far out, where the tanh is next to -1 or 1.
+    """
+    (out,) = node.outputs
+    if out.type.numpy_dtype.kind != "f" or _is_part_of_sum(fgraph, out):
+        return None
+    found = terms_of(fgraph, out)
+    if found is None or len(found.terms) < 2:
+        return None
+    products = {term: factors_of(fgraph, term, shared=True) for term in found.terms}
+    if not any(scalar_name(v) == "tanh" for p in products.values() if p for v in p.above):
+        return None
+    products = {term: p and reduced(p) for term, p in products.items()}
+    for part, p in products.items():
+        if p is None:
+            continue
+        for t in p.above:
+            if scalar_name(t) != "tanh":
+                continue
+            rest = list(p.above)
+            rest.remove(t)
+            for whole, q in products.items():
+                if q is None or whole is part or not _same(rest, q.above):
+                    continue
+                size = found.terms[part] * p.coefficient
+                wanted = found.terms[whole] * q.coefficient
+                if not _same(p.below, q.below) or abs(size) != abs(wanted):
+                    continue
+                (x,) = t.owner.inputs
+                z = x * T.constant(2, dtype=x.type.dtype)
+                logistic = T.sigmoid(z if size == wanted else -z)
+                c = 2 * found.terms[whole]
+                del found.terms[part], found.terms[whole]
+                return _with_terms(whole * logistic, c, found, out.type.dtype)
+    return None
+
+
+def _same(a: list[Any], b: list[Any]) -> bool:
+    """Whether both have the same members; those of sigmoids may be written differently."""
+    left = [_key(v) for v in b]
+    for v in a:
+        if _key(v) not in left:
+            return False
+        left.remove(_key(v))
+    return not left
+
+
+def _key(v: Any) -> Any:
+    """What is equal for equal factors: of a sigmoid, the terms of its argument."""
+    if scalar_name(v) != "sigmoid":
+        return v
+    coefficients: dict[Any, float] = {}
+    stack = [(v.owner.inputs[0], 1.0)]
+    while stack:
+        w, c = stack.pop()
+        name = scalar_name(w) if len(stack) < 8 else ""
+        if name in ("add", "sub"):
+            a, b = w.owner.inputs
+            stack.extend([(a, c), (b, -c if name == "sub" else c)])
+        elif name in ("neg", "mul", "true_div") and _scaled(w, c)[0] is not w:
+            stack.append(_scaled(w, c))
+        else:
+            coefficients[w] = coefficients.get(w, 0) + c
+    return frozenset(coefficients.items())

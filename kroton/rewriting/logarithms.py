@@ -17,7 +17,7 @@ import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.exponentials import Term, sum_of_exponentials
-from kroton.rewriting.factors import QUOTIENTS, Product, factors_of, is_negated, power_of, reduced
+from kroton.rewriting.factors import QUOTIENTS, Product, factors_of, power_of, reduced
 from kroton.rewriting.matching import Match, scalar_name, uniform_value
 from kroton.rewriting.pattern import (
     C,
@@ -172,23 +172,62 @@ def _ratio_of_mills(density: Any, tail: Any) -> Any:
 QUOTIENTS["exp"] = _ratio_of_mills
 
 
-def _is_gaussian(v: Variable, z: Variable) -> bool:
-    """Whether v is exp(-z**2)."""
+def _is_gaussian(v: Variable, z: Variable, sign: int = -1) -> bool:
+    """Whether v is exp(sign * z**2), also with z a multiple of what is squared: exp(-x**2 / 2)."""
     if scalar_name(v) != "exp":
         return False
-    (negated,) = v.owner.inputs  # type: ignore[union-attr]
-    if scalar_name(negated) != "neg":
+    (exponent,) = v.owner.inputs  # type: ignore[union-attr]
+    (c, square), (d, base) = _monomial(exponent), _monomial(z)
+    eps = float(np.finfo(z.type.dtype).eps)
+    if len(base) != 1 or square != {x: 2 * e for x, e in base.items()}:
         return False
-    square = negated.owner.inputs[0]
-    name = scalar_name(square)
-    if name == "pow":
-        value = uniform_value(square.owner.inputs[1])
-        if value is None or value != 2:
-            return False
-    elif name != "sqr":
-        return False
-    base = square.owner.inputs[0]
-    return base is z or is_negated(base, z)
+    return bool(np.abs(c - sign * d**2) <= 4 * eps * d**2)
+
+
+def _monomial(v: Any) -> tuple[float, dict[Any, int]]:
+    """A number and powers of which `v` is the product."""
+    c, powers = 1.0, dict[Any, int]()
+    stack: list[tuple[Any, int]] = [(v, 1)]
+    while stack:
+        w, e = stack.pop()
+        value = uniform_value(w) if isinstance(w, Constant) else None
+        name = scalar_name(w) if len(stack) < 4 else ""
+        if value is not None and value != 0:
+            c *= float(value) ** e
+        elif name == "neg":
+            c *= (-1) ** e
+            stack.append((w.owner.inputs[0], e))
+        elif name == "mul":
+            stack.extend((u, e) for u in w.owner.inputs)
+        elif name == "true_div":
+            stack.extend([(w.owner.inputs[0], e), (w.owner.inputs[1], -e)])
+        elif name == "sqr" or (
+            name == "pow" and (value := uniform_value(w.owner.inputs[1])) is not None and value == 2
+        ):
+            stack.append((w.owner.inputs[0], 2 * e))
+        else:
+            powers[w] = powers.get(w, 0) + e
+    return c, powers
+
+
+@stabilize.rewriter("mul", name="erfc(x) * exp(x**2) where both are far out", depth=5)
+def scaled_erfc(fgraph: FunctionGraph, node: Apply) -> Any:
+    """exp(z**2) erfc(z), by its expansion where the one overflows and the other underflows."""
+    for tail, growth in (node.inputs, node.inputs[::-1]):
+        bound = _RATIOS.get(tail.type.dtype)
+        if scalar_name(tail) != "erfc" or scalar_name(growth) != "exp" or bound is None:
+            continue
+        (z,) = tail.owner.inputs
+        if _is_limited(z) or not _is_gaussian(growth, z, 1):
+            continue
+        edge = T.constant(bound, dtype=z.type.dtype)
+        far, near = T.maximum(z, edge), T.minimum(z, edge)
+        return T.switch(
+            T.gt(z, edge),
+            (1 + _series(far, terms=12)) / (far * number_sqrt(pi)),
+            T.exp(T.sqr(near)) * T.erfc(near),
+        )
+    return None
 
 
 # ---- an element of a softmax ---------------------------------------------------------------
@@ -238,7 +277,7 @@ def log_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
     for factors, sign, rest in zip((product.above, product.below), (1.0, -1.0), left):
         for v in factors:
             base, exponent = power_of(v)
-            known = _known_log(base)
+            known = known_log(base)
             if known is None:
                 rest.append(v)
                 continue
@@ -256,7 +295,7 @@ def log_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
 _PRODUCTS = ("mul", "true_div", "neg", "reciprocal")
 
 
-def _known_log(v: Any) -> Any:
+def known_log(v: Any) -> Any:
     """The logarithm of `v` where it is known to be positive and that is no new logarithm of it."""
     name = scalar_name(v)
     if name == "exp":
@@ -292,10 +331,10 @@ def _is_exponential(fgraph: FunctionGraph, v: Variable) -> bool:
     """Whether `v`, or a factor of it, may overflow or underflow where its logarithm does not."""
     if scalar_name(v) not in _PRODUCTS:
         inner = v.owner.inputs[0] if v.owner is not None and type(v.owner.op) is DimShuffle else v
-        return _known_log(v) is not None or weighted_sum(inner) is not None
+        return known_log(v) is not None or weighted_sum(inner) is not None
     product = factors_of(fgraph, v, shared=True)
     return product is not None and any(
-        _known_log(factor) is not None for factor in [*product.above, *product.below]
+        known_log(factor) is not None for factor in [*product.above, *product.below]
     )
 
 
