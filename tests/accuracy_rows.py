@@ -79,6 +79,10 @@ def _likelihood(p: Any, y: Any) -> Any:
     return -T.log(p)[T.arange(y.shape[0]), y]
 
 
+def _hot(x: Any, y: Any) -> Any:
+    return T.eq(y[:, None], T.arange(x.shape[1]))
+
+
 def _back(of: Callable[..., Any]) -> Callable[..., Any]:
     """What is passed back to `x`, summed along rows."""
     return lambda x, *y: T.grad(T.sum(of(x, *y)), x).sum(axis=1)
@@ -99,6 +103,7 @@ def _penalty(x: Any, y: Any) -> Any:
 
 
 WEIGHTS = np.array([3.0, 1.0, 0.7])
+CHOSEN = np.array([1.0, 1.0, 0.0])
 
 ROWS: list[Row] = [
     # ---- next to 1 and next to 0
@@ -368,6 +373,15 @@ ROWS: list[Row] = [
     Row("-log((exp(x).T/exp(x).sum(axis=1)).T[arange(x.shape[0]), y])",
         lambda x, y: -T.log((T.exp(x).T / T.exp(x).sum(axis=1)).T[T.arange(x.shape[0]), y]),
         lambda x: [-logsoftmax(x)[0]], (0.0, 1000.0), labels=(0,)),
+    Row("-log((softmax(x)*eq(y, arange(2))).sum(axis=1))",
+        lambda x, y: -T.log((T.nnet.softmax(x) * _hot(x, y)).sum(axis=1)),
+        lambda x: [-logsoftmax(x)[0]], (0.0, 1000.0), labels=(0,)),
+    Row("-log((exp(x)/sum(exp(x))*eq(y, arange(2))).sum(axis=1))",
+        lambda x, y: -T.log((_by_hand(x) * _hot(x, y)).sum(axis=1)),
+        lambda x: [-logsoftmax(x)[0]], (0.0, 1000.0), labels=(0,)),
+    Row("p*w/sum(p*w) with p = softmax(x)",
+        lambda x: T.nnet.softmax(x) * CHOSEN / (T.nnet.softmax(x) * CHOSEN).sum(1, keepdims=True),
+        lambda x: [*softmax(x[:2]), mp.mpf(0)], (-1000.0, -1001.0, 0.0), rows=True, gradient=False),
     Row("categorical_crossentropy(p, y) + log(p).sum(axis=1)", _both,
         lambda x: [-logsoftmax(x)[0] + mp.fsum(logsoftmax(x))], (0.0, 1000.0), labels=(0,)),
     Row("-log(exp(x)/sum(exp(x)))[arange(n), y].mean()",

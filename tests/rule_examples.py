@@ -212,6 +212,17 @@ EXAMPLES: dict[str, Example] = {
     "dot(x, log(x)) -> 0 at 0": Example(lambda p_n: T.dot(p_n, T.log(p_n))),
     "log(1 - exp(x))": Example(lambda p_n: T.log(1 - T.exp(-p_n))),
     "log(erfc(x))": Example(lambda x_n: T.log(T.erfc(x_n))),
+    "log_of_selected_softmax": Example(
+        lambda x_mn, p_n: T.log((p_n * T.nnet.softmax(x_mn)).sum(axis=1))
+    ),
+    "grad_of_log_of_selected_softmax": Example(
+        lambda x_mn, p_n: T.grad(T.log((p_n * T.nnet.softmax(x_mn)).sum(axis=1)).sum(), x_mn)
+    ),
+    "share_of_selected_softmax": Example(
+        lambda x_mn, p_n: (
+            p_n * T.nnet.softmax(x_mn) / (p_n * T.nnet.softmax(x_mn)).sum(axis=1, keepdims=True)
+        )
+    ),
     "log_of_powers": Example(lambda x_n, y_n: T.log(x_n**2 * y_n**2)),
     "log(prod(exp(x))) -> sum(x)": Example(lambda x_n: T.log(T.prod(T.exp(x_n)))),
     "erfc(x) * exp(x**2) where both are far out": Example(lambda x_n: T.erfc(x_n) * T.exp(x_n**2)),

@@ -53,6 +53,7 @@ for _table in (
     "logproducts",
     "limits",
     "mixtures",
+    "selections",
     "factors",
     "logistic",
     "sums",

@@ -13,6 +13,7 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply, Constant
 from kroton.graph.fg import FunctionGraph
+from kroton.rewriting.agreement import agreeing
 from kroton.rewriting.factors import factors_of, reduced
 from kroton.rewriting.matching import instantiate, scalar_name, uniform_value
 from kroton.rewriting.pattern import (
@@ -193,7 +194,8 @@ def product_and_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
                 logistic = T.sigmoid(z if size == wanted else -z)
                 c = 2 * found.terms[whole]
                 del found.terms[part], found.terms[whole]
-                return _with_terms(whole * logistic, c, found, out.type.dtype)
+                product = agreeing(fgraph, whole * logistic, part)
+                return _with_terms(product, c, found, out.type.dtype)
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import kroton.tensor
 from kroton.graph.basic import Apply
 from kroton.graph.fg import FunctionGraph
-from kroton.rewriting.factors import factors_of, power_of, reduced
+from kroton.rewriting.factors import factors_of, power_of
 from kroton.rewriting.logarithms import known_log
 from kroton.rewriting.matching import scalar_name
 from kroton.rewriting.phases import stabilize
@@ -35,7 +35,6 @@ def log_of_powers(fgraph: FunctionGraph, node: Apply) -> Any:
     product = factors_of(fgraph, argument, shared=True)
     if product is None or not 1 / _FACTOR <= product.coefficient <= _FACTOR:
         return None
-    product = reduced(product)
     exponents: dict[Any, int] = {}
     for factors, sign in ((product.above, 1), (product.below, -1)):
         for v in factors:
@@ -44,7 +43,7 @@ def log_of_powers(fgraph: FunctionGraph, node: Apply) -> Any:
                 return None
             exponents[base] = exponents.get(base, 0) + sign * int(exponent)
     common = gcd(*exponents.values())
-    if common < 2:
+    if common < 2 or 0 in exponents.values():
         return None
     if all(e < 0 for e in exponents.values()):
         common = -common
@@ -52,7 +51,7 @@ def log_of_powers(fgraph: FunctionGraph, node: Apply) -> Any:
     for upper in (True, False):
         for base, e in exponents.items():
             e //= common
-            if (e > 0) != upper or not e:
+            if (e > 0) != upper:
                 continue
             power = base if abs(e) == 1 else base ** T.constant(abs(e), dtype=base.type.dtype)
             if root is None:
