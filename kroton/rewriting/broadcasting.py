@@ -237,13 +237,15 @@ def transposed_back(fgraph: FunctionGraph, node: Apply) -> Any:
 @canonicalize.rewriter(Elemwise, name="transposed_together", depth=2)
 def transposed_together(fgraph: FunctionGraph, node: Apply) -> Any:
     """f(x.T, y.T) is f(x, y).T."""
-    op = node.op
-    if op.inplace_pattern or len(node.outputs) != 1:
+    op, order, count = node.op, None, 0
+    for v in node.inputs:
+        if v.type.ndim:
+            found = _permutation(v)
+            if found is None or order not in (None, found):
+                return None
+            order, count = found, count + 1
+    if order is None or count < 2 or op.inplace_pattern or len(node.outputs) != 1:
         return None
-    orders = [_permutation(v) for v in node.inputs if v.type.ndim]
-    if len(orders) < 2 or len(set(orders)) != 1 or orders[0] is None:
-        return None
-    order = orders[0]
     return T.dimshuffle(op(*[v.owner.inputs[0] if v.type.ndim else v for v in node.inputs]), order)
 
 

@@ -170,9 +170,9 @@ def product_and_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
     found = terms_of(fgraph, out)
     if found is None or len(found.terms) < 2:
         return None
-    products = {term: factors_of(fgraph, term, shared=True) for term in found.terms}
-    if not any(scalar_name(v) == "tanh" for p in products.values() if p for v in p.above):
+    if not any(map(_has_tanh, found.terms)):
         return None
+    products = {term: factors_of(fgraph, term, shared=True) for term in found.terms}
     products = {term: p and reduced(p) for term, p in products.items()}
     for part, p in products.items():
         if p is None:
@@ -197,6 +197,21 @@ def product_and_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
                 product = agreeing(fgraph, whole * logistic, part)
                 return _with_terms(product, c, found, out.type.dtype)
     return None
+
+
+def _has_tanh(v: Any) -> bool:
+    """Whether a tanh is a factor of `v`."""
+    stack = [v]
+    while stack and len(stack) < 8:
+        w = stack.pop()
+        name = scalar_name(w)
+        if name == "tanh":
+            return True
+        if name in ("mul", "neg"):
+            stack.extend(w.owner.inputs)
+        elif name == "true_div":
+            stack.append(w.owner.inputs[0])
+    return False
 
 
 def _same(a: list[Any], b: list[Any]) -> bool:

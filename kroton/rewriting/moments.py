@@ -49,8 +49,9 @@ def variance_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     (out,) = node.outputs
     if out.type.numpy_dtype.kind != "f":
         return None
-    a, b = (_power(fgraph, v) for v in node.inputs)
-    if a is None or b is None or a.exponent != 1 or b.exponent != 2:
+    b = _power(fgraph, node.inputs[1])
+    a = _power(fgraph, node.inputs[0]) if b is not None and b.exponent == 2 else None
+    if a is None or b is None or a.exponent != 1:
         return None
     op, x = b.core.owner.op, _summed_squares(a.core, b.core)
     if x is None or x.type.numpy_dtype.kind != "f" or type(op) is not CAReduce:

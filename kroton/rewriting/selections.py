@@ -22,7 +22,7 @@ from kroton.tensor.reduction import CAReduce, with_axes
 
 T: Any = kroton.tensor
 
-_LIMIT = 8
+_LIMIT = 12
 """Products of more factors are left alone."""
 
 
@@ -123,6 +123,8 @@ def share_of_selected_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     (out,) = node.outputs
     if out.type.numpy_dtype.kind != "f" or is_part_of_product(fgraph, out):
         return None
+    if not _divides_by_sum(out):
+        return None
     product = factors_of(fgraph, out, shared=True)
     if product is None or not product.below:
         return None
@@ -132,6 +134,24 @@ def share_of_selected_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     share, rest = found
     rest.above.append(share)
     return rest.build(out.type.dtype)
+
+
+def _divides_by_sum(out: Any) -> bool:
+    """Whether `out` is a product one factor of which is a quotient by a sum along an axis."""
+    stack, budget = [(out, True)], _LIMIT
+    while stack and budget:
+        v, above = stack.pop()
+        name = scalar_name(v)
+        budget -= 1
+        if name in ("mul", "neg"):
+            stack.extend((w, above) for w in v.owner.inputs)
+        elif name == "true_div":
+            stack.extend([(v.owner.inputs[0], above), (v.owner.inputs[1], not above)])
+        elif name == "reciprocal":
+            stack.append((v.owner.inputs[0], not above))
+        elif not above and v.owner is not None and type(v.owner.op) in (CAReduce, DimShuffle):
+            return True
+    return False
 
 
 def _share(product: Product, ndim: int, sm: Any = None) -> tuple[Any, Product] | None:
