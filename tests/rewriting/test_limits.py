@@ -87,6 +87,7 @@ def test_other_products_with_logarithms_stay_as_they_are(expression: Any) -> Non
     assert not [name for name in names if "-> 0 at 0" in name]
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_a_factor_that_is_no_number_stays_none() -> None:
     f = compiled(lambda p, q: q * p * log(p))
     assert np.isnan(f([0.0], [np.nan])).all()

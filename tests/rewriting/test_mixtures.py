@@ -96,6 +96,7 @@ def test_rows_of_a_matrix_are_summed_beside_columns(kept: bool) -> None:
         np.testing.assert_allclose(a, b + added, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_infinite_terms_are_what_they_are_as_written() -> None:
     x = T.dvector("x")
     f = kroton.function([x], T.log(1 + T.exp(x).sum()))

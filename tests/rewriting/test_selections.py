@@ -47,6 +47,7 @@ def test_weighted_probabilities_and_their_gradients_agree_with_what_is_written()
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.usefixtures("nan_is_meant")
 def test_where_nothing_is_selected_the_logarithm_is_minus_infinity() -> None:
     x, w = T.dmatrix("x"), T.dmatrix("w")
     f = kroton.function([x, w], T.log((T.nnet.softmax(x) * w).sum(axis=1)))
