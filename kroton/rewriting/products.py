@@ -81,6 +81,19 @@ def scaled_product(fgraph: FunctionGraph, node: Apply) -> Any:
     return None
 
 
+def _is_measured(number: Variable, depth: int = 8) -> bool:
+    """Whether the number is computed of many, as a maximum or a norm is.
+
+    What is divided by it may be too large to be multiplied before.
+    """
+    node = number.owner
+    if node is None or number.type.dtype not in continuous_dtypes:
+        return False
+    if type(node.op) is DimShuffle or type(node.op) is Elemwise:
+        return depth == 0 or any(_is_measured(v, depth - 1) for v in node.inputs)
+    return True
+
+
 @dataclass(frozen=True)
 class _Scaled:
     """c * x, x / c or -x, with a scalar c."""
@@ -108,7 +121,7 @@ def _unscaled(scaled: Variable) -> _Scaled | None:
         return None
     for x, c in (node.inputs, node.inputs[::-1])[: 1 if name == "true_div" else 2]:
         number = _number(c)
-        if number is not None and x.type == scaled.type:
+        if number is not None and x.type == scaled.type and not _is_measured(number):
             return _Scaled(x, op, number)
     return None
 

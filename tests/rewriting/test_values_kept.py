@@ -283,3 +283,14 @@ def test_a_batch_that_is_an_empty_part_leaves_parameters_as_they_are(batch: str,
         kroton.function([m, k], [], updates=updates, mode=mode)(np.ones((2, 2)), 2)
         assert w.get_value().tolist() == [1.0, 2.0]
         assert b.get_value() == 0.5
+
+
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_what_is_scaled_by_its_own_size_is_multiplied_afterwards(size: float) -> None:
+    x = T.fmatrix("x")
+    values = np.full((2, 2), size, "float32")
+    for unit in (x / T.max(T.abs(x)), x * (1 / T.sqrt(T.sqr(x / x.max()).sum()) / x.max())):
+        for out in (T.dot(unit.T, unit), T.dot(unit, x)):
+            fast, written = both([x], out, values)
+            assert np.all(np.isfinite(written))
+            np.testing.assert_allclose(fast, written, rtol=1e-5)
