@@ -34,10 +34,14 @@ def join_of_joins(fgraph: FunctionGraph, node: Apply) -> Any:
             stack.extend(inner.inputs[::-1])
         else:
             pieces.append(v)
-    full = [v for v in pieces if v.type.shape[axis] != 0]
+    # Where its other extents are not known, an empty tensor has to be compared too.
+    full = [
+        v
+        for v in pieces
+        if v.type.shape[axis] != 0 or None in (e for d, e in enumerate(v.type.shape) if d != axis)
+    ]
     others = {e for d, e in enumerate(node.outputs[0].type.shape) if d != axis}
     if full and None not in others:
-        # Where the other extents are not known, an empty tensor has to be compared too.
         pieces = full
     if len(pieces) == 1:
         return pieces[0]

@@ -277,7 +277,9 @@ def useless_reshape(fgraph: FunctionGraph, node: Apply) -> Any:
     x, shape = node.inputs
     out = node.outputs[0]
     if x.type.ndim == out.type.ndim:
-        if x.type.ndim == 1 or (None not in x.type.shape and x.type == out.type):
+        if None not in x.type.shape and x.type == out.type:
+            return x
+        if x.type.ndim == 1 and uniform_value(shape) == -1:
             return x
         if _extents_of(shape, x):
             return x

@@ -232,3 +232,16 @@ def test_a_reversed_slice_to_a_bound_of_which_nothing_is_left_is_empty() -> None
     f = kroton.function([x, j], x[3:j][::-1])
     for bound in (-4, -1, 0, 2, 3, 7):
         assert f(np.arange(3.0), bound).tolist() == []
+
+
+def test_extents_that_have_to_agree_are_compared_where_a_reshape_or_an_empty_piece_goes() -> None:
+    f = kroton.function([v, i], T.reshape(v, (i,)))
+    assert f(np.ones(2), 2).shape == f(np.ones(2), -1).shape == (2,)
+    with pytest.raises(ValueError, match="3"):
+        f(np.ones(2), 3)
+    assert ops(T.reshape(v, (-1,)), v) == ops(T.reshape(v, (v.shape[0],)), v) == []
+    empty, rest = T.TensorType("float64", (None, 0))(), T.TensorType("float64", (2, None))()
+    joined = kroton.function([empty, rest], T.join(1, empty, rest))
+    assert joined(np.ones((2, 0)), np.ones((2, 3))).shape == (2, 3)
+    with pytest.raises(ValueError, match="1"):
+        joined(np.ones((1, 0)), np.ones((2, 3)))
