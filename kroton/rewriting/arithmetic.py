@@ -17,7 +17,6 @@ from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.identity import ViewOp
 from kroton.rewriting.agreement import agreeing
-from kroton.rewriting.engine import stretch
 from kroton.rewriting.gathering import added, multiplied
 from kroton.rewriting.jumps import jumps
 from kroton.rewriting.matching import Match, uniform_value
@@ -51,6 +50,7 @@ from kroton.rewriting.pattern import (
     z,
 )
 from kroton.rewriting.phases import canonicalize
+from kroton.rewriting.replacement import stretch
 
 T: Any = kroton.tensor
 

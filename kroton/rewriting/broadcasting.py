@@ -8,9 +8,9 @@ import kroton.tensor
 from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import agreeing, same_extent, with_extents
-from kroton.rewriting.engine import fit
 from kroton.rewriting.matching import uniform_value
 from kroton.rewriting.phases import canonicalize
+from kroton.rewriting.replacement import fit
 from kroton.tensor.creation import Alloc
 from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.elemwise import Elemwise

@@ -25,11 +25,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 from kroton import scalar
 from kroton.config import config
-from kroton.graph.basic import Apply, Constant, Variable
+from kroton.graph.basic import Apply, Variable
 from kroton.graph.features import Feature
 from kroton.graph.fg import FunctionGraph
 from kroton.graph.trace import format_trace, traces_suspended
@@ -42,9 +42,9 @@ from kroton.rewriting.matching import (
     transformation,
 )
 from kroton.rewriting.observer import Observer
+from kroton.rewriting.replacement import check_present, pairs_of
 from kroton.scalar.op import known_names
 from kroton.tensor.elemwise import Elemwise
-from kroton.tensor.type import TensorType
 
 Head = type | str
 Result = Variable | Sequence[Variable | None] | dict[Variable, Variable] | None
@@ -418,10 +418,12 @@ def _visit(
         started = 0.0 if observer is None else perf_counter()
         try:
             result = rule.transform(fgraph, node)
-            pairs = None if result is None or result is False else _pairs(node, result, rule)
+            pairs = None
+            if result is not None and result is not False:
+                pairs = pairs_of(node, result, rule.pattern is None, rule.stretches)
             if pairs:
                 if isinstance(result, dict):
-                    _check_present(fgraph, node, result)
+                    check_present(fgraph, node, result)
                 changes.trace = node.trace
                 for old, new in pairs:
                     if old in fgraph.variables:
@@ -471,137 +473,6 @@ def _queue_users(
         if not users:
             return
         level = users
-
-
-def _pairs(node: Apply, result: Any, rule: Rule) -> list[tuple[Variable, Variable]] | None:
-    """What is replaced by what; None if something does not fit, [] if nothing changes.
-
-    Raises
-    ------
-    TypeError
-        If the result of a rule that is written as code does not fit: it should have said None.
-        One written as mathematics is for those dtypes for which both sides have the same.
-    """
-    items: Iterable[tuple[Variable, Any]]
-    if isinstance(result, Variable):
-        if len(node.outputs) != 1:
-            raise ValueError(
-                f"{node.op} has {len(node.outputs)} outputs; return a list or a dict for it"
-            )
-        items = [(node.outputs[0], result)]
-    elif isinstance(result, dict):
-        items = result.items()
-    elif isinstance(result, (list, tuple)):
-        if len(result) != len(node.outputs):
-            raise ValueError(
-                f"{node.op} has {len(node.outputs)} outputs, but {len(result)} replacements came"
-            )
-        items = zip(node.outputs, result)
-    else:
-        raise TypeError(
-            "a rule returns None, a Variable, a list with one for each output, or a dict; "
-            f"got {type(result).__name__}"
-        )
-    pairs = []
-    for old, new in items:
-        if new is None or new is old:
-            continue
-        if rule.pattern is None:
-            _check_fit(old, new, rule)
-        fitted = fit(old, new)
-        if fitted is None:
-            return None
-        pairs.append((old, fitted))
-    return pairs
-
-
-def _check_present(fgraph: FunctionGraph, node: Apply, result: dict[Variable, Any]) -> None:
-    """Raise for a replacement of what is not there, which would go on without end."""
-    for old in result:
-        if old not in fgraph.variables and old not in node.outputs:
-            raise ValueError(
-                f"{old} shall be replaced, and is not part of the graph: the keys of a dict are "
-                "Variables that are found from the node, and the graph's own inputs"
-            )
-
-
-def _check_fit(old: Variable, new: Any, rule: Rule) -> None:
-    """Raise for a replacement of another dtype, or with fewer dimensions that may be wrong."""
-    if not isinstance(new, Variable) or isinstance(new, Constant):
-        return
-    wanted, found = old.type, new.type
-    if not (isinstance(wanted, TensorType) and isinstance(found, TensorType)):
-        return
-    if wanted.dtype == found.dtype and (
-        wanted.ndim == found.ndim or (rule.stretches and wanted.ndim > found.ndim)
-    ):
-        return
-    raise TypeError(
-        f"{old.owner} gives {_described(wanted)}, but what shall stand in its place, {new}, is "
-        f"{_described(found)}; cast it, or broadcast it, or return None (a rewriter with "
-        "stretches=True may leave out dimensions along which all elements are the same)"
-    )
-
-
-def _described(wanted: TensorType) -> str:
-    return f"{wanted.dtype} of {wanted.ndim} dimension{'s' * (wanted.ndim != 1)}"
-
-
-def fit(old: Variable, new: Any) -> Variable | None:
-    """`new` as something that may stand for `old`: numbers become constants, extents are stretched.
-
-    Returns None if the dtype differs, or if what is known of the shape would get lost.
-    """
-    wanted = old.type
-    if not isinstance(new, Variable):
-        if not isinstance(wanted, TensorType):
-            return None
-        from kroton.tensor.constant import constant
-
-        new = constant(new, dtype=wanted.dtype)
-    found = new.type
-    if wanted is found:
-        return cast(Variable, new)
-    if not (isinstance(wanted, TensorType) and isinstance(found, TensorType)):
-        return cast(Variable, new) if wanted.in_same_class(found) else None
-    if wanted.dtype != found.dtype or len(found.shape) > len(wanted.shape):
-        return None
-    missing = len(wanted.shape) - len(found.shape)
-    narrow = missing > 0
-    for w, f in zip(wanted.shape[missing:], found.shape):
-        if f == w:
-            continue
-        if w == 1 or (w is not None and f != 1):
-            return None
-        narrow = narrow or f == 1
-    # An extent of 1 where that of an Elemwise's result is unknown has yet to be stretched.
-    if narrow and old.owner is not None and isinstance(old.owner.op, Elemwise):
-        return stretch(new, old)
-    return cast(Variable, new) if wanted.in_same_class(found) else None
-
-
-def stretch(value: Variable, like: Variable) -> Variable | None:
-    """`value` broadcast to the shape of `like`, the result of an Elemwise; None for others."""
-    node = like.owner
-    if node is None or not isinstance(node.op, Elemwise):
-        return None
-    from kroton.tensor.creation import alloc
-    from kroton.tensor.shape import shape_i
-
-    shape: list[Any] = []
-    ndim = like.type.ndim
-    for d, extent in enumerate(like.type.shape):
-        if extent is None:
-            for var in node.inputs:
-                known = var.type.shape
-                k = d - (ndim - len(known))
-                if k >= 0 and known[k] != 1:
-                    extent = shape_i(var, k)
-                    break
-            else:
-                extent = 1
-        shape.append(extent)
-    return cast(Variable, alloc(value, *shape))
 
 
 class _Budget:
