@@ -67,7 +67,7 @@ _multiples(erf(x) - 1, -erfc(x))
 _multiples(erfc(x) - 2, -erfc(-x))
 
 
-@stabilize.rewriter("add", "sub", name="function_less_constant", depth=5)
+@stabilize.rewriter("add", "sub", name="function_less_constant", depth=5, stretches=True)
 def function_less_constant(fgraph: FunctionGraph, node: Apply) -> Any:
     """c * f(x) + c * d, by the table above."""
     (out,) = node.outputs
@@ -158,7 +158,9 @@ def _with_terms(value: Any, coefficient: Any, rest: Sum, dtype: str) -> Any:
     return total
 
 
-@stabilize.rewriter("add", "sub", name="p + p * tanh(x) -> 2 * p * sigmoid(2 * x)", depth=5)
+@stabilize.rewriter(
+    "add", "sub", name="p + p * tanh(x) -> 2 * p * sigmoid(2 * x)", depth=5, stretches=True
+)
 def product_and_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
     """p + p tanh(x), and p - p tanh(x), as gradients of quotients of exponentials have them.
 

@@ -470,7 +470,9 @@ def is_part_of_product(fgraph: FunctionGraph, out: Variable) -> bool:
     )  # fmt: skip
 
 
-@stabilize.rewriter("add", "sub", name="p - p * sigmoid(x) -> p * sigmoid(-x)", depth=4)
+@stabilize.rewriter(
+    "add", "sub", name="p - p * sigmoid(x) -> p * sigmoid(-x)", depth=4, stretches=True
+)
 def product_less_its_part(fgraph: FunctionGraph, node: Apply) -> Any:
     """p - p sigmoid(x) with sigmoid(x) a factor of p: the derivative of a logistic function.
 

@@ -310,11 +310,17 @@ def _indexed(
 ) -> list[Any]:
     """The operands of an elementwise operation, indexed as its result `out` is."""
     moved: list[Any] = []
+    # More may be known of the operands than when the result got its type.
+    ndim = out.type.ndim
+    wide = [
+        any(d >= ndim - v.type.ndim and v.type.shape[d - ndim] != 1 for v in operands)
+        for d in range(ndim)
+    ]
     for k, v in enumerate(operands):
-        missing = out.type.ndim - v.type.ndim
+        missing = ndim - v.type.ndim
         chosen = []
         for d, part in enumerate(parts[missing:], missing):
-            stretched = v.type.shape[d - missing] == 1 and out.type.shape[d] != 1
+            stretched = v.type.shape[d - missing] == 1 and wide[d]
             chosen.append(part if not stretched else FULL if is_slice(part) else 0)
             if not stretched and part != FULL:
                 v = _agreeing_in(fgraph, v, d - missing, operands[:k], out.owner)
@@ -363,7 +369,7 @@ def subtensor_of_batched_product(fgraph: FunctionGraph, node: Apply) -> Any:
     for v, other in (inner.inputs, inner.inputs[::-1]):
         chosen = []
         for d, part in enumerate(batch):
-            stretched = v.type.shape[d] == 1 and product.type.shape[d] != 1
+            stretched = v.type.shape[d] == 1 != other.type.shape[d]
             chosen.append(part if not stretched else FULL if is_slice(part) else 0)
             if moved and not stretched and part != FULL and other.type.shape[d] != 1:
                 v = _agreeing_in(fgraph, v, d, [other], inner)

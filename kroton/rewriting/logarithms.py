@@ -259,7 +259,7 @@ _MOVES = (AdvancedSubtensor, AdvancedSubtensor1, DimShuffle, Reshape, Subtensor)
 # ---- products --------------------------------------------------------------------------------
 
 
-@stabilize.rewriter("log", name="log_of_product", depth=6)
+@stabilize.rewriter("log", name="log_of_product", depth=6, stretches=True)
 def log_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
     """Factors of which the logarithm is known, and powers of them, are terms of the logarithm.
 
@@ -282,7 +282,9 @@ def log_of_product(fgraph: FunctionGraph, node: Apply) -> Any:
                 rest.append(v)
                 continue
             exponent *= sign
-            terms.append(known if exponent == 1 else known * T.constant(exponent, known.dtype))
+            terms.append(
+                known if exponent == 1 else known * T.constant(exponent, dtype=known.dtype)
+            )
     if not terms or (product.coefficient < 0 and not any(left)):
         return None
     total = sum(terms[1:], start=terms[0])
@@ -317,7 +319,7 @@ def known_log(v: Any) -> Any:
 # ---- other bases ------------------------------------------------------------------------------
 
 
-@stabilize.rewriter("log2", "log10", name="logarithm_to_a_base", depth=6)
+@stabilize.rewriter("log2", "log10", name="logarithm_to_a_base", depth=6, stretches=True)
 def logarithm_to_a_base(fgraph: FunctionGraph, node: Apply) -> Any:
     """log2 and log10 of what has a stable natural logarithm are multiples of that."""
     (argument,) = node.inputs
@@ -341,7 +343,7 @@ def _is_exponential(fgraph: FunctionGraph, v: Variable) -> bool:
 # ---- logarithms of sums of exponentials ------------------------------------------------------
 
 
-@stabilize.rewriter("log", "log1p", name="log_of_exponentials", depth=6)
+@stabilize.rewriter("log", "log1p", name="log_of_exponentials", depth=6, stretches=True)
 def log_of_exponentials(fgraph: FunctionGraph, node: Apply) -> Any:
     """log(sum of c_k exp(z_k)) = m + log(sum of c_k exp(z_k - m)), also with weights.
 

@@ -22,7 +22,7 @@ _FACTOR = 1e3
 """Numbers up to this, and from its reciprocal on, leave the logarithm of a product of powers."""
 
 
-@stabilize.rewriter("log", name="log_of_powers", depth=5)
+@stabilize.rewriter("log", name="log_of_powers", depth=5, stretches=True)
 def log_of_powers(fgraph: FunctionGraph, node: Apply) -> Any:
     """log(x**4 * y**2 / z**6) = 2 * log(abs(x**2 * y / z**3)), and so on for any common exponent.
 

@@ -148,7 +148,7 @@ def _scaled(v: Any) -> tuple[Any, float] | None:
     return None
 
 
-@stabilize.rewriter("log", "log1p", name="log_of_mixture", depth=6)
+@stabilize.rewriter("log", "log1p", name="log_of_mixture", depth=6, stretches=True)
 def log_of_mixture(fgraph: FunctionGraph, node: Apply) -> Any:
     """log(c + exp(y) + sum(exp(x))) = m + log(c + exp(y - m) + sum(exp(x - m)))
 

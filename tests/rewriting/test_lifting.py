@@ -245,3 +245,17 @@ def test_extents_that_have_to_agree_are_compared_where_a_reshape_or_an_empty_pie
     assert joined(np.ones((2, 0)), np.ones((2, 3))).shape == (2, 3)
     with pytest.raises(ValueError, match="1"):
         joined(np.ones((1, 0)), np.ones((2, 3)))
+
+
+def test_what_turns_out_to_be_of_extent_one_is_indexed_too() -> None:
+    x, shape = T.TensorType("float64", (1, 1))("x"), T.constant(np.array([1, 1]))[::-1]
+    whole = T.reshape(x, shape, ndim=2)
+    third = T.TensorType("float64", (1, 1, 1))("third")
+    stack = T.reshape(third, T.constant(np.array([1, 1, 1]))[::-1], ndim=3)
+    f = kroton.function(
+        [x, third],
+        [(whole + 1)[-1:, :-2], (whole * whole)[1:], T.batched_dot(stack, stack)[:-1],
+         T.batched_dot(stack, third)[1:]],
+    )  # fmt: skip
+    results = f(np.ones((1, 1)), np.ones((1, 1, 1)))
+    assert [r.shape for r in results] == [(1, 0), (0, 1), (0, 1, 1), (0, 1, 1)]

@@ -10,6 +10,8 @@ import pytest
 
 import kroton
 import kroton.tensor as T
+from kroton.compile.mode import Mode
+from kroton.config import config
 from kroton.graph import FunctionGraph
 from kroton.graph.evaluation import interpret
 from kroton.rewriting import get_optimizer
@@ -86,3 +88,27 @@ def test_the_tail_of_the_error_function_keeps_its_digits_wherever_the_form_chang
             assert abs(value + z * z) <= 2e-15 * z * z
             true = -2 * z - 1 / z
         assert abs(slope - true) <= 1e-14 * abs(true)
+
+
+def test_logarithms_of_products_stay_in_single_precision() -> None:
+    f = T.fvector("f")
+    with config.change_flags(on_opt_error="raise"):
+        for factor in (1.0, 2.0):
+            out = T.log(np.float32(factor) * f / T.exp(f))
+            value = kroton.function([f], out)([100.0])
+            assert value.dtype == np.float32
+            np.testing.assert_allclose(value, np.log(100.0 * factor) - 100.0, rtol=1e-6)
+
+
+def test_logarithms_of_what_is_left_of_a_product_have_its_shape() -> None:
+    m, s = T.dmatrix("m"), T.dscalar("s")
+    values = [np.ones((2, 3)) / 2, 0.5]
+    with config.change_flags(on_opt_error="raise"):
+        for out in (
+            T.log(m * T.exp(s) / m), T.log(T.exp(m) * T.exp(s - m)), T.log(T.exp(s + m) / T.exp(m)),
+            T.log2(m * T.exp(s) / m), T.log(m**2 * T.sqr(s) / m**2), T.exp(m + s) / T.exp(m) - 1,
+        ):  # fmt: skip
+            f = kroton.function([m, s], out)
+            plain = kroton.function([m, s], out, mode=Mode("py", None))
+            assert f(*values).shape == (2, 3)
+            np.testing.assert_allclose(f(*values), plain(*values), rtol=1e-12)
