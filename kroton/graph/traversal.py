@@ -32,21 +32,7 @@ def inputs(
     variable_list: Iterable[Variable], blockers: Collection[Variable] = ()
 ) -> list[Variable]:
     """The Variables without an owner that the given ones depend on."""
-    seen: set[Variable] = set()
-    found: list[Variable] = []
-    stack = list(variable_list)[::-1]
-    blocked = set(blockers)
-    while stack:
-        var = stack.pop()
-        if var in seen:
-            continue
-        seen.add(var)
-        owner = var.owner
-        if owner is None:
-            found.append(var)
-        elif var not in blocked:
-            stack.extend(reversed(owner.inputs))
-    return found
+    return [var for var in ancestors(variable_list, blockers) if var.owner is None]
 
 
 graph_inputs = inputs
