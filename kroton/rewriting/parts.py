@@ -74,7 +74,7 @@ def _selects(part: Part, size: int | None) -> bool:
         return True
     low, high = part.start, part.stop
     if isinstance(low, Variable) or isinstance(high, Variable):
-        return low is not None and high is not None
+        return True
     if size is not None:
         return 2 * len(range(size)[low:high]) <= size
     return (high is not None and high >= 0) or (low is not None and low < 0)

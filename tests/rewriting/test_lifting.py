@@ -123,6 +123,8 @@ def test_an_index_means_the_same_wherever_it_moves(name: str, data: Any) -> None
         (lambda: T.dot(m, n)[0, 1], ["Subtensor{0}", "Subtensor{:, 1}", "dot"]),
         (lambda: T.tanh(T.dot(m, n) + v)[0],
          ["Subtensor{0}", "dot", "Elemwise{add}", "Elemwise{tanh}"]),
+        (lambda: T.exp(m)[:i], ["Subtensor{:int64}", "Elemwise{exp}"]),
+        (lambda: T.dot(m, n)[i:], ["Subtensor{int64:}", "Dot22"]),
         (lambda: m.T[0], ["Subtensor{:, 0}"]),
         (lambda: T.alloc(v, 3, v.shape[0])[1], []),
         (lambda: T.zeros((5, 4))[:2, 0], []),
