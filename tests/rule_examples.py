@@ -275,7 +275,7 @@ EXAMPLES: dict[str, Example] = {
     "dot_to_dot22": Example(lambda x_mk, y_kn: T.dot(x_mk, y_kn)),
     # ---- arrange
     "arrange_factors": Example(lambda x_mn, p_n, p: x_mn * 2 / p / T.sqrt(p_n)),
-    "sum_of_finer_sum": Example(lambda x_mn: x_mn.sum(axis=0) / x_mn.sum()),
+    "sum_of_finer_sum": Example(lambda x_mn: x_mn.sum(axis=0) + 2 * x_mn.sum()),
     "sum_of_multiple": Example(lambda x_mn, y_n: _sum_and_multiple(T.exp(x_mn), y_n)),
     "outer_product": Example(lambda x_m, y_n: T.exp(T.outer(x_m, y_n))),
     "one_weight_for_all_rows": Example(
