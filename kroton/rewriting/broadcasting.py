@@ -9,6 +9,7 @@ from kroton.graph.basic import Apply, Constant, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.agreement import agreeing, same_extent, with_extents
 from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.orders import permutation
 from kroton.rewriting.phases import canonicalize
 from kroton.rewriting.replacement import fit
 from kroton.tensor.creation import Alloc
@@ -218,7 +219,7 @@ def transposed_back(fgraph: FunctionGraph, node: Apply) -> Any:
     ]:  # fmt: skip
         return None
     back = tuple(order.index(d) for d in range(ndim))
-    found = [_permutation(v) == back for v in owner.inputs]
+    found = [permutation(v) == back for v in owner.inputs]
     if not any(found) or not all(
         same or v.type.ndim < ndim or v.type.broadcastable != inner.type.broadcastable
         for same, v in zip(found, owner.inputs)
@@ -240,19 +241,10 @@ def transposed_together(fgraph: FunctionGraph, node: Apply) -> Any:
     op, order, count = node.op, None, 0
     for v in node.inputs:
         if v.type.ndim:
-            found = _permutation(v)
+            found = permutation(v)
             if found is None or order not in (None, found):
                 return None
             order, count = found, count + 1
     if order is None or count < 2 or op.inplace_pattern or len(node.outputs) != 1:
         return None
     return T.dimshuffle(op(*[v.owner.inputs[0] if v.type.ndim else v for v in node.inputs]), order)
-
-
-def _permutation(v: Variable) -> tuple[int, ...] | None:
-    """The order in which `v` has all the dimensions of another Variable; None if in theirs."""
-    node = v.owner
-    if node is None or type(node.op) is not DimShuffle or "x" in node.op.new_order:
-        return None
-    order = node.op.new_order
-    return order if len(order) == node.inputs[0].type.ndim else None

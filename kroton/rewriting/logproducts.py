@@ -11,8 +11,8 @@ from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.factors import factors_of, power_of
 from kroton.rewriting.logarithms import known_log
 from kroton.rewriting.matching import scalar_name
+from kroton.rewriting.orders import in_order, reordered_as
 from kroton.rewriting.phases import stabilize
-from kroton.tensor.dimshuffle import DimShuffle
 from kroton.tensor.reduction import CAReduce
 
 T: Any = kroton.tensor
@@ -73,10 +73,7 @@ def log_of_product_along_axis(fgraph: FunctionGraph, node: Apply) -> Any:
     The product of nothing is 1, and the sum 0.
     """
     (argument,) = node.inputs
-    inner = argument
-    kept = inner.owner is not None and type(inner.owner.op) is DimShuffle
-    if kept:
-        inner = inner.owner.inputs[0]
+    inner = in_order(argument)
     if inner.owner is None or type(inner.owner.op) is not CAReduce:
         return None
     op, (x,) = inner.owner.op, inner.owner.inputs
@@ -86,4 +83,4 @@ def log_of_product_along_axis(fgraph: FunctionGraph, node: Apply) -> Any:
     if known is None or x.type.numpy_dtype.kind != "f":
         return None
     total = T.sum(known, axis=op.axis)
-    return T.dimshuffle(total, argument.owner.op.new_order) if kept else total
+    return reordered_as(argument, total)

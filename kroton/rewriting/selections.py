@@ -14,6 +14,7 @@ from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.factors import Product, factors_of, is_part_of_product
 from kroton.rewriting.matching import scalar_name
+from kroton.rewriting.orders import in_order, reordered_as
 from kroton.rewriting.phases import stabilize
 from kroton.rewriting.softmax import scores_of, undo_keepdims
 from kroton.tensor.dimshuffle import DimShuffle
@@ -85,16 +86,13 @@ def _selection(total: Variable) -> _Selection | None:
 def log_of_selected_softmax(fgraph: FunctionGraph, node: Apply) -> Any:
     """log(sum(w * softmax(x))) from the logarithms, without underflow."""
     (argument,) = node.inputs
-    inner = argument
-    kept = inner.owner is not None and type(inner.owner.op) is DimShuffle
-    if kept:
-        inner = inner.owner.inputs[0]
+    inner = in_order(argument)
     found = _selection(inner)
     if found is None:
         return None
     m, weighted = found.parts()
     total = T.log(T.sum(weighted, axis=found.axis)) + m
-    return T.dimshuffle(total, argument.owner.op.new_order) if kept else total
+    return reordered_as(argument, total)
 
 
 @stabilize.rewriter(SoftmaxGrad, name="grad_of_log_of_selected_softmax", depth=6)

@@ -14,6 +14,7 @@ from kroton import scalar
 from kroton.graph.basic import Apply, Variable
 from kroton.graph.fg import FunctionGraph
 from kroton.rewriting.matching import uniform_value
+from kroton.rewriting.orders import in_order, permutation, reordered_as
 from kroton.rewriting.phases import canonicalize, stabilize
 from kroton.rewriting.shape import extent
 from kroton.tensor.dimshuffle import DimShuffle
@@ -64,9 +65,7 @@ def sum_of_exp(total: Variable) -> tuple[Variable, tuple[int, ...]] | None:
 
 def is_sum_of_exp(v: Variable) -> bool:
     """Whether `v` is a sum of exponentials, perhaps with the reduced dimensions put back."""
-    if v.owner is not None and type(v.owner.op) is DimShuffle:
-        v = v.owner.inputs[0]
-    return sum_of_exp(v) is not None
+    return sum_of_exp(in_order(v)) is not None
 
 
 def _softmax_axis(x: Variable, axes: tuple[int, ...]) -> tuple[bool, int | None]:
@@ -80,7 +79,7 @@ def _softmax_axis(x: Variable, axes: tuple[int, ...]) -> tuple[bool, int | None]
 def softmax_by_hand(fgraph: FunctionGraph, node: Apply) -> Any:
     """exp(x) / sum(exp(x))"""
     numerator, denominator = node.inputs
-    order = _transposition(numerator)
+    order = permutation(numerator)
     if order is not None:
         numerator = numerator.owner.inputs[0]
     exponential = _owner(numerator, "exp")
@@ -140,15 +139,6 @@ def softmax_for(x: Variable, denominator: Variable, order: tuple[Any, ...] | Non
         return None
     single, axis = _softmax_axis(x, axes)
     return T.nnet.softmax(x, axis) if single else None
-
-
-def _transposition(x: Any) -> tuple[Any, ...] | None:
-    """The order in which `x` has the dimensions of another Variable, if it has all of these."""
-    node = x.owner
-    if node is None or type(node.op) is not DimShuffle or "x" in node.op.new_order:
-        return None
-    order = node.op.new_order
-    return order if len(order) == node.inputs[0].type.ndim else None
 
 
 @canonicalize.rewriter(Softmax, name="softmax_of_shifted", tags=("fast_run",))
@@ -273,10 +263,7 @@ def log_sum_exp(fgraph: FunctionGraph, node: Apply) -> Any:
     functions", IMA Journal of Numerical Analysis 41, 2021.
     """
     (argument,) = node.inputs
-    inner = argument
-    kept = inner.owner is not None and type(inner.owner.op) is DimShuffle
-    if kept:
-        inner = inner.owner.inputs[0]
+    inner = in_order(argument)
     found = sum_of_exp(inner)
     if found is None:
         return None
@@ -286,7 +273,7 @@ def log_sum_exp(fgraph: FunctionGraph, node: Apply) -> Any:
     m = CAReduce(scalar.maximum, axes, x.type.dtype, x.type.dtype, neutral=True)(x)
     m = T.switch(T.isinf(m), T.constant(0, dtype=m.type.dtype), m)
     total = T.log(T.sum(T.exp(x - with_axes(m, axes)), axis=axes)) + m
-    return T.dimshuffle(total, argument.owner.op.new_order) if kept else total
+    return reordered_as(argument, total)
 
 
 # ---- sums of exponentials with weights -------------------------------------------------------
@@ -379,16 +366,13 @@ def _reduced(op: CAReduce, weights: list[Any], e: Any) -> Any:
 def log_of_weighted_sum(fgraph: FunctionGraph, node: Apply) -> Any:
     """log(sum(w * exp(x))) = m + log(sum(w * exp(x - m)))"""
     (argument,) = node.inputs
-    inner = argument
-    kept = inner.owner is not None and type(inner.owner.op) is DimShuffle
-    if kept:
-        inner = inner.owner.inputs[0]
+    inner = in_order(argument)
     found = weighted_sum(inner)
     if found is None:
         return None
     m = found.shift()
     total = T.log(found.build(found.shifted(m))) + with_axes(m, found.added)
-    return T.dimshuffle(total, argument.owner.op.new_order) if kept else total
+    return reordered_as(argument, total)
 
 
 SHARES: list[Callable[[Any, Variable, bool], list[Any] | None]] = []
